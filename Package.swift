@@ -1,0 +1,54 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+let package = Package(
+    name: "pawl",
+    products: [
+        // Never `.dynamic`: plugins that share a Swift runtime corrupt each other, so each links the SDK statically.
+        .library(name: "Pawl", type: .static, targets: ["Pawl"]),
+        .executable(name: "pawld", targets: ["pawld"]),
+        .executable(name: "pawl", targets: ["pawl-cli"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
+        .package(url: "https://github.com/apple/swift-configuration", from: "1.4.0", traits: []),
+    ],
+    targets: [
+        .systemLibrary(name: "CLibPQ", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
+        .target(name: "CPawlPlugin"),
+        .target(name: "Pawl", dependencies: ["CPawlPlugin"]),
+        .target(name: "PostgresClient", dependencies: ["CLibPQ"]),
+        .target(name: "WorkflowEngine"),
+        .target(name: "PostgresStore", dependencies: ["PostgresClient", "WorkflowEngine"]),
+        .target(name: "PluginRegistry", dependencies: ["CPawlPlugin", "WorkflowEngine"]),
+        .executableTarget(
+            name: "pawld",
+            dependencies: [
+                "PluginRegistry", "PostgresStore", "WorkflowEngine",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Configuration", package: "swift-configuration"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+                .product(name: "UnixSignals", package: "swift-service-lifecycle"),
+            ]),
+        .executableTarget(
+            name: "pawl-cli",
+            dependencies: ["PluginRegistry", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+            path: "Sources/pawl"),
+    ]
+)
+
+for target in package.targets where target.type != .system {
+    var settings: [SwiftSetting] = [
+        .swiftLanguageMode(.v6),
+        .enableUpcomingFeature("ExistentialAny"),
+        .enableUpcomingFeature("InternalImportsByDefault"),
+        .enableUpcomingFeature("MemberImportVisibility"),
+        .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
+        .treatAllWarnings(as: .error),
+    ]
+    settings += target.swiftSettings ?? []
+    target.swiftSettings = settings
+}

@@ -1,0 +1,214 @@
+-- The tables behind the views. Nobody is granted anything on them: users read the views, workers call the functions.
+-- No foreign keys: a key-share lock on one queue row burns MultiXacts under load. No rows are inserted here: pg_dump would lose them.
+
+-- One sequence for workflow_key and ready_key. CACHE 1 is part of the proof that a claim's mark strands nothing.
+-- workflow_key = lane << 48 | sequence; a lone installation is lane 0.
+CREATE SEQUENCE pawl.key_seq AS bigint CACHE 1 MAXVALUE 281474976710655;
+SELECT pg_catalog.pg_extension_config_dump('pawl.key_seq', '');
+
+-- Queue 0 is 'default' and needs no row until somebody alters it.
+CREATE SEQUENCE pawl.queue_id_seq AS integer CACHE 1;
+SELECT pg_catalog.pg_extension_config_dump('pawl.queue_id_seq', '');
+CREATE TABLE pawl.queue (
+    queue_id              integer     NOT NULL DEFAULT pg_catalog.nextval('pawl.queue_id_seq') CONSTRAINT queue_pkey PRIMARY KEY,
+    queue_name            text        NOT NULL CONSTRAINT queue_queue_name_key UNIQUE
+                                      CONSTRAINT queue_queue_name_length CHECK (queue_name <> '' AND octet_length(queue_name) <= 128),
+    concurrency           integer     CONSTRAINT queue_concurrency_positive CHECK (concurrency >= 0),
+    worker_concurrency    integer     CONSTRAINT queue_worker_concurrency_positive CHECK (worker_concurrency >= 0),
+    partition_concurrency integer     CONSTRAINT queue_partition_concurrency_positive CHECK (partition_concurrency >= 0),
+    rate_limit            integer     CONSTRAINT queue_rate_limit_positive CHECK (rate_limit > 0),
+    rate_period           interval    CONSTRAINT queue_rate_period_positive CHECK (rate_period > interval '0'),
+    hold_while_waiting    boolean     NOT NULL DEFAULT false,
+    paused_at             timestamptz,
+    paused_by             text,
+    paused_reason         text,
+    created_at            timestamptz NOT NULL DEFAULT pg_catalog.now(),
+    created_by            text        NOT NULL
+);
+SELECT pg_catalog.pg_extension_config_dump('pawl.queue', '');
+
+-- Unfinished workflows. Ending one moves its row to pawl.workflow_history. No index on any column that an unlimited claim or a checkpoint
+-- changes, and free space in every page: then each of those updates is HOT.
+CREATE TABLE pawl.workflow (
+    workflow_key        bigint      NOT NULL DEFAULT pg_catalog.nextval('pawl.key_seq') CONSTRAINT workflow_pkey PRIMARY KEY,
+    ready_key           bigint,                     -- NULL: delayed, parked or held; a fresh key each time the entry becomes claimable
+    rank                bigint      NOT NULL,       -- 2 * priority, plus 1 while never started
+    parent_key          bigint,
+    created_at          timestamptz NOT NULL DEFAULT pg_catalog.now(),
+    run_at              timestamptz,                -- not before, as asked for
+    due_at              timestamptz,                -- when a delayed or parked entry becomes claimable by itself
+    started_at          timestamptz,                -- of its first run
+    claimed_at          timestamptz,                -- of its latest run
+    deadline_at         timestamptz,
+    cancel_requested_at timestamptz,
+    scheduled_at        timestamptz,
+    claimed_by          uuid,                       -- the worker's incarnation; NULL: unclaimed
+    epoch               integer     NOT NULL DEFAULT 0,
+    queue_id            integer     NOT NULL DEFAULT 0,
+    running_in          integer,                    -- queue_id while running in a limited queue
+    priority            integer     NOT NULL DEFAULT 0,
+    workflow_version    integer,                    -- set by the first claim, or pinned
+    recoveries          integer     NOT NULL DEFAULT 0,  -- crashes survived, all of them
+    crashes             integer     NOT NULL DEFAULT 0,  -- crashes since the last recorded step
+    pinned              boolean     NOT NULL DEFAULT false,
+    status              text        NOT NULL DEFAULT 'enqueued'
+                                    CONSTRAINT workflow_status CHECK (status IN ('enqueued', 'delayed', 'running', 'waiting')),
+    workflow_id         text        NOT NULL,
+    workflow_name       text        NOT NULL,
+    partition_key       text,
+    deduplication_id    text,
+    forked_from         text,
+    schedule_name       text,
+    enqueued_by         text        NOT NULL,
+    waiting_for         text,
+    timeout             interval,
+    headers             jsonb,
+    attributes          jsonb,
+    progress            jsonb,
+    input               jsonb                       -- NULL: in pawl.payload
+) WITH (fillfactor = 45, vacuum_truncate = off, vacuum_index_cleanup = on, autovacuum_vacuum_scale_factor = 0,
+        autovacuum_vacuum_threshold = 10000, autovacuum_vacuum_insert_threshold = -1, autovacuum_vacuum_cost_delay = 0,
+        autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 100000);
+SELECT pg_catalog.pg_extension_config_dump('pawl.workflow', '');
+CREATE UNIQUE INDEX workflow_workflow_id_idx ON pawl.workflow (workflow_id);
+CREATE UNIQUE INDEX workflow_ready_idx ON pawl.workflow (queue_id, rank, ready_key)
+    WHERE partition_key IS NULL AND ready_key IS NOT NULL;
+CREATE UNIQUE INDEX workflow_partition_ready_idx ON pawl.workflow (queue_id, partition_key, rank, ready_key)
+    WHERE partition_key IS NOT NULL AND ready_key IS NOT NULL;
+CREATE INDEX workflow_running_in_idx ON pawl.workflow (running_in, partition_key) WHERE running_in IS NOT NULL;
+CREATE UNIQUE INDEX workflow_deduplication_idx ON pawl.workflow (queue_id, deduplication_id) WHERE deduplication_id IS NOT NULL;
+CREATE INDEX workflow_due_at_idx ON pawl.workflow (due_at) WHERE due_at IS NOT NULL;
+CREATE INDEX workflow_deadline_at_idx ON pawl.workflow (deadline_at) WHERE deadline_at IS NOT NULL;
+CREATE INDEX workflow_parent_key_idx ON pawl.workflow (parent_key) WHERE parent_key IS NOT NULL;
+CREATE INDEX workflow_created_at_idx ON pawl.workflow (created_at);
+CREATE INDEX workflow_attributes_idx ON pawl.workflow USING gin (attributes jsonb_path_ops) WHERE attributes IS NOT NULL;
+
+-- Ended workflows: insert-only, partitioned by completion time. The parent has no key and no index, its partitions have: otherwise
+-- restoring a partition made at run time fails. Partitions are made by pawl.add_history_partition.
+CREATE TABLE pawl.workflow_history (
+    workflow_key        bigint      NOT NULL,
+    parent_key          bigint,
+    created_at          timestamptz NOT NULL,
+    run_at              timestamptz,
+    started_at          timestamptz,
+    completed_at        timestamptz NOT NULL,
+    deadline_at         timestamptz,
+    cancel_requested_at timestamptz,
+    scheduled_at        timestamptz,
+    worker_id           uuid,                       -- with epoch: who ended it, so that a lost answer can be read back
+    epoch               integer     NOT NULL,
+    queue_id            integer     NOT NULL,
+    priority            integer     NOT NULL,
+    workflow_version    integer,
+    recoveries          integer     NOT NULL,
+    pinned              boolean     NOT NULL,
+    status              text        NOT NULL CONSTRAINT workflow_history_status CHECK (status IN ('succeeded', 'failed', 'cancelled')),
+    status_reason       text        CONSTRAINT workflow_history_status_reason CHECK (
+        status_reason IN ('error', 'timeout', 'crashes', 'determinism', 'bad_input', 'request', 'parent')),
+    workflow_id         text        NOT NULL,
+    workflow_name       text        NOT NULL,
+    partition_key       text,
+    deduplication_id    text,
+    forked_from         text,
+    schedule_name       text,
+    enqueued_by         text        NOT NULL,
+    headers             jsonb,
+    attributes          jsonb,
+    progress            jsonb,
+    input               jsonb,                      -- NULL: in pawl.payload
+    output              jsonb,                      -- NULL with status succeeded: in pawl.payload
+    error               jsonb
+) PARTITION BY RANGE (completed_at);
+SELECT pg_catalog.pg_extension_config_dump('pawl.workflow_history', '');
+
+-- Inputs and outputs too large to be moved with their row; insert-only.
+CREATE TABLE pawl.payload (
+    workflow_key bigint NOT NULL,
+    name         text   NOT NULL CONSTRAINT payload_name CHECK (name IN ('input', 'output')),
+    value        jsonb  NOT NULL,
+    CONSTRAINT payload_pkey PRIMARY KEY (workflow_key, name)
+);
+SELECT pg_catalog.pg_extension_config_dump('pawl.payload', '');
+
+-- The primary key is the guard against double execution.
+CREATE TABLE pawl.workflow_step (
+    workflow_key bigint      NOT NULL,
+    created_at   timestamptz NOT NULL DEFAULT pg_catalog.now(),
+    started_at   timestamptz,
+    completed_at timestamptz,
+    child_key    bigint,
+    epoch        integer     NOT NULL,              -- of the run that recorded it, so that a lost answer can be read back
+    step_number  integer     NOT NULL,
+    attempts     integer     NOT NULL DEFAULT 1,
+    step_name    text        NOT NULL,
+    kind         text        NOT NULL,
+    status       text        NOT NULL
+                             CONSTRAINT workflow_step_status CHECK (status IN ('waiting', 'retrying', 'succeeded', 'failed')),
+    output       jsonb,
+    error        jsonb,
+    CONSTRAINT workflow_step_pkey PRIMARY KEY (workflow_key, step_name)
+) WITH (autovacuum_freeze_min_age = 0, autovacuum_vacuum_insert_scale_factor = 0.05);
+SELECT pg_catalog.pg_extension_config_dump('pawl.workflow_step', '');
+CREATE INDEX workflow_step_status_created_at_idx ON pawl.workflow_step (status, created_at) WHERE status <> 'succeeded';
+
+-- One running pawld each, and for a while the ended ones.
+CREATE SEQUENCE pawl.worker_number_seq AS integer CACHE 1;
+SELECT pg_catalog.pg_extension_config_dump('pawl.worker_number_seq', '');
+CREATE TABLE pawl.worker (
+    worker_id     uuid        NOT NULL CONSTRAINT worker_pkey PRIMARY KEY,          -- a random incarnation, never used again
+    worker_number integer     NOT NULL DEFAULT pg_catalog.nextval('pawl.worker_number_seq'),  -- of its advisory lock
+    started_at    timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    heartbeat_at  timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    suspected_at  timestamptz,                      -- its lock was found free then
+    ended_at      timestamptz,
+    pid           integer     NOT NULL,
+    protocol      integer     NOT NULL,
+    concurrency   integer     NOT NULL,
+    running       integer     NOT NULL DEFAULT 0,
+    status        text        NOT NULL CONSTRAINT worker_status CHECK (status IN ('running', 'draining', 'stopped', 'dead')),
+    worker_name   text        NOT NULL,
+    hostname      text        NOT NULL,
+    version       text        NOT NULL,
+    role_name     text        NOT NULL,
+    queues        text[]                            -- NULL: every queue
+) WITH (fillfactor = 50);
+SELECT pg_catalog.pg_extension_config_dump('pawl.worker', '');
+
+-- What each worker can run.
+CREATE TABLE pawl.worker_handler (
+    worker_id        uuid    NOT NULL,
+    workflow_name    text    NOT NULL,
+    workflow_version integer NOT NULL,
+    plugin           text    NOT NULL,
+    CONSTRAINT worker_handler_pkey PRIMARY KEY (worker_id, workflow_name, workflow_version)
+);
+SELECT pg_catalog.pg_extension_config_dump('pawl.worker_handler', '');
+
+-- Every workflow name a worker ever offered: enqueueing another one is worth a NOTICE.
+CREATE TABLE pawl.known_handler (
+    workflow_name    text        NOT NULL CONSTRAINT known_handler_pkey PRIMARY KEY,
+    first_offered_at timestamptz NOT NULL DEFAULT pg_catalog.now()
+);
+SELECT pg_catalog.pg_extension_config_dump('pawl.known_handler', '');
+
+-- At most one row, made by the first worker: where these tables last lived, so that a restored copy holds still until somebody releases it.
+CREATE TABLE pawl.installation (
+    singleton         boolean     NOT NULL DEFAULT true CONSTRAINT installation_pkey PRIMARY KEY CONSTRAINT installation_singleton CHECK (singleton),
+    system_identifier bigint      NOT NULL,
+    database_oid      oid         NOT NULL,
+    timeline          integer     NOT NULL,
+    heartbeat_at      timestamptz NOT NULL,
+    held_at           timestamptz,
+    held_reason       text
+);
+SELECT pg_catalog.pg_extension_config_dump('pawl.installation', '');
+
+-- What pawl.grant_access granted with a narrowing (workflow_name, queue), and who may read payloads.
+CREATE TABLE pawl.access_rule (
+    role_name     text NOT NULL,
+    access        text NOT NULL CONSTRAINT access_rule_access CHECK (access IN ('enqueue', 'send', 'observe', 'inspect', 'operate', 'work')),
+    workflow_name text,
+    queue_name    text
+);
+SELECT pg_catalog.pg_extension_config_dump('pawl.access_rule', '');
+CREATE UNIQUE INDEX access_rule_idx ON pawl.access_rule (role_name, access, coalesce(workflow_name, ''), coalesce(queue_name, ''));
