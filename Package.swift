@@ -37,6 +37,16 @@ let package = Package(
             name: "pawl-cli",
             dependencies: ["PluginRegistry", .product(name: "ArgumentParser", package: "swift-argument-parser")],
             path: "Sources/pawl"),
+
+        // Databases of a test's own in the private cluster that scripts/with-cluster started.
+        .target(name: "PostgresTestSupport", dependencies: ["PostgresClient"], path: "Tests/PostgresTestSupport"),
+        .testTarget(name: "ArchitectureTests"),
+        .testTarget(name: "PawlTests", dependencies: ["Pawl", "CPawlPlugin"]),
+        .testTarget(name: "PostgresClientTests", dependencies: ["PostgresClient", "PostgresTestSupport"]),
+        .testTarget(name: "WorkflowEngineTests", dependencies: ["WorkflowEngine"]),
+        .testTarget(name: "PostgresStoreTests", dependencies: ["PostgresStore", "WorkflowEngine", "PostgresTestSupport"]),
+        .testTarget(name: "PluginRegistryTests", dependencies: ["PluginRegistry", "WorkflowEngine", "CPawlPlugin"]),
+        .testTarget(name: "EndToEndTests", dependencies: ["PostgresClient", "PostgresTestSupport"]),
     ]
 )
 
