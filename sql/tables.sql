@@ -161,6 +161,7 @@ CREATE TABLE pawl.worker (
     heartbeat_at  timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
     suspected_at  timestamptz,                      -- its lock was found free then
     ended_at      timestamptz,
+    reclaimed_at  timestamptz,                      -- it had ended, and nothing of it was left claimed
     pid           integer     NOT NULL,
     protocol      integer     NOT NULL,
     concurrency   integer     NOT NULL,
@@ -197,13 +198,20 @@ CREATE TABLE pawl.installation (
     system_identifier bigint      NOT NULL,
     database_oid      oid         NOT NULL,
     timeline          integer     NOT NULL,
-    heartbeat_at      timestamptz NOT NULL,
+    timeline_since    timestamptz NOT NULL,         -- when that timeline was first seen: a failover gives workers one lease to come back
+    heartbeat_at      timestamptz NOT NULL,         -- the latest of any worker, to within ten seconds
+    maintained_at     timestamptz NOT NULL,         -- hourly work: partitions ahead, long ended workers
     held_at           timestamptz,
-    held_reason       text
+    held_reason       text,
+    released_at       timestamptz,
+    released_by       text,
+    released_reason   text
 );
 SELECT pg_catalog.pg_extension_config_dump('pawl.installation', '');
 
--- What pawl.grant_access granted with a narrowing (workflow_name, queue), and who may read payloads.
+-- Every grant of pawl.grant_access, narrowed (workflow_name, queue) or not; NULL is all. EXECUTE lets a role call at all; what it may name is
+-- decided by the rules of the roles whose privileges it has: one that matches is enough, none that matches is PW006. Superusers pass.
+-- Whoever has a rule `inspect` reads payloads.
 CREATE TABLE pawl.access_rule (
     role_name     text NOT NULL,
     access        text NOT NULL CONSTRAINT access_rule_access CHECK (access IN ('enqueue', 'send', 'observe', 'inspect', 'operate', 'work')),
@@ -212,3 +220,17 @@ CREATE TABLE pawl.access_rule (
 );
 SELECT pg_catalog.pg_extension_config_dump('pawl.access_rule', '');
 CREATE UNIQUE INDEX access_rule_idx ON pawl.access_rule (role_name, access, coalesce(workflow_name, ''), coalesce(queue_name, ''));
+
+COMMENT ON TABLE pawl.queue IS 'Queues and their limits; queue 0, default, has a row only once it was altered. Read pawl.queues.';
+COMMENT ON TABLE pawl.workflow IS 'Unfinished workflows. Read pawl.workflows.';
+COMMENT ON TABLE pawl.workflow_history IS 'Ended workflows, by month of completion. Read pawl.workflows.';
+COMMENT ON TABLE pawl.payload IS 'Inputs and outputs over 2000 bytes, by workflow_key. Read pawl.workflows.';
+COMMENT ON TABLE pawl.workflow_step IS 'Checkpoints. Read pawl.workflow_steps.';
+COMMENT ON TABLE pawl.worker IS 'Workers, and for a day the ended ones. Read pawl.workers.';
+COMMENT ON TABLE pawl.worker_handler IS 'What each worker can run. Read pawl.handlers.';
+COMMENT ON TABLE pawl.known_handler IS 'Workflow names that a worker offered at least once.';
+COMMENT ON TABLE pawl.installation IS 'Where these tables last lived, to notice a restored copy.';
+COMMENT ON TABLE pawl.access_rule IS 'What pawl.grant_access granted.';
+COMMENT ON SEQUENCE pawl.key_seq IS 'Workflow keys and ready keys.';
+COMMENT ON SEQUENCE pawl.queue_id_seq IS 'Queue ids.';
+COMMENT ON SEQUENCE pawl.worker_number_seq IS 'Numbers of workers: the second half of the key of a life lock.';
