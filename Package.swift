@@ -20,7 +20,8 @@ let package = Package(
         .target(name: "CPawlPlugin"),
         .target(name: "Pawl", dependencies: ["CPawlPlugin"]),
         .target(name: "PostgresClient", dependencies: ["CLibPQ"]),
-        .target(name: "WorkflowEngine"),
+        .target(name: "Locking"),
+        .target(name: "WorkflowEngine", dependencies: ["Locking"]),
         .target(name: "PostgresStore", dependencies: ["PostgresClient", "WorkflowEngine"]),
         .target(name: "PluginRegistry", dependencies: ["CPawlPlugin", "WorkflowEngine"]),
         .executableTarget(
@@ -43,9 +44,11 @@ let package = Package(
         .testTarget(name: "ArchitectureTests"),
         .testTarget(name: "PawlTests", dependencies: ["Pawl", "CPawlPlugin"]),
         .testTarget(name: "PostgresClientTests", dependencies: ["PostgresClient", "PostgresTestSupport"]),
-        .testTarget(name: "WorkflowEngineTests", dependencies: ["WorkflowEngine"]),
+        // A store in memory that a test can cut, refuse and delay at every write, and handlers written in plain Swift.
+        .target(name: "WorkflowTestSupport", dependencies: ["Locking", "WorkflowEngine"], path: "Tests/WorkflowTestSupport"),
+        .testTarget(name: "WorkflowEngineTests", dependencies: ["Locking", "WorkflowEngine", "WorkflowTestSupport"]),
         .testTarget(name: "PostgresStoreTests", dependencies: ["PostgresStore", "WorkflowEngine", "PostgresTestSupport"]),
-        .testTarget(name: "PluginRegistryTests", dependencies: ["PluginRegistry", "WorkflowEngine", "CPawlPlugin"]),
+        .testTarget(name: "PluginRegistryTests", dependencies: ["PluginRegistry", "WorkflowEngine", "WorkflowTestSupport", "CPawlPlugin"]),
         .testTarget(name: "EndToEndTests", dependencies: ["PostgresClient", "PostgresTestSupport"]),
     ]
 )
