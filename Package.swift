@@ -40,7 +40,7 @@ let package = Package(
             path: "Sources/pawl"),
 
         // Databases of a test's own in the private cluster that scripts/with-cluster started.
-        .target(name: "PostgresTestSupport", dependencies: ["PostgresClient"], path: "Tests/PostgresTestSupport"),
+        .target(name: "PostgresTestSupport", dependencies: ["CLibPQ"], path: "Tests/PostgresTestSupport"),
         .testTarget(name: "ArchitectureTests"),
         .testTarget(name: "PawlTests", dependencies: ["Pawl", "CPawlPlugin"]),
         .testTarget(name: "PostgresClientTests", dependencies: ["PostgresClient", "PostgresTestSupport"]),
