@@ -12,12 +12,17 @@ package struct WorkflowError: Error, Sendable, Equatable {
     package var step: String?
     /// JSON of the error beneath, or nil.
     package var cause: JSONBytes?
-    package init(code: String, type: String, message: String, detail: JSONBytes? = nil, step: String? = nil, cause: JSONBytes? = nil) {
+    /// Which attempt of the step it was, or nil.
+    package var attempt: Int32?
+    package init(
+        code: String, type: String, message: String, detail: JSONBytes? = nil, step: String? = nil, cause: JSONBytes? = nil, attempt: Int32? = nil
+    ) {
         self.code = code
         self.type = type
         self.message = message
         self.detail = detail
         self.step = step
         self.cause = cause
+        self.attempt = attempt
     }
 }
