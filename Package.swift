@@ -18,7 +18,9 @@ let package = Package(
     targets: [
         .systemLibrary(name: "CLibPQ", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
         .target(name: "CPawlPlugin"),
-        .target(name: "Pawl", dependencies: ["CPawlPlugin"]),
+        // The SDK's ELF note, in a target of its own because the host links CPawlPlugin too.
+        .target(name: "CPawlNote", dependencies: ["CPawlPlugin"]),
+        .target(name: "Pawl", dependencies: ["CPawlPlugin", "CPawlNote"]),
         .target(name: "PostgresClient", dependencies: ["CLibPQ"]),
         .target(name: "Locking"),
         .target(name: "WorkflowEngine", dependencies: ["Locking"]),
