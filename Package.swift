@@ -51,7 +51,7 @@ let package = Package(
         .testTarget(name: "WorkflowEngineTests", dependencies: ["Locking", "WorkflowEngine", "WorkflowTestSupport"]),
         .testTarget(name: "PostgresStoreTests", dependencies: ["PostgresStore", "WorkflowEngine", "PostgresTestSupport"]),
         .testTarget(name: "PluginRegistryTests", dependencies: ["PluginRegistry", "WorkflowEngine", "WorkflowTestSupport", "CPawlPlugin"]),
-        .testTarget(name: "EndToEndTests", dependencies: ["PostgresClient", "PostgresTestSupport"]),
+        .testTarget(name: "EndToEndTests", dependencies: ["PostgresTestSupport"], exclude: ["Fixtures"]),
     ]
 )
 
