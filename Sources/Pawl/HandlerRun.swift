@@ -90,7 +90,8 @@ final class HandlerRun: @unchecked Sendable {
         guard stops.load(ordering: .relaxed) == 0 else { try await stop() }
         throw WorkflowMisuse(
             code: "run_ended",
-            message: "the handler of workflow \"\(identity.workflowID)\" has returned, but a task that it left behind still uses its context; "
+            message:
+                "the handler of workflow \"\(identity.workflowID)\" has returned, but a task that it left behind still uses its context; "
                 + "await every task before returning")
     }
 

@@ -182,7 +182,8 @@ private struct SQLArrayContainer: UnkeyedDecodingContainer {
 
     private mutating func next() throws -> SQLValue {
         guard !isAtEnd else {
-            throw DecodingError.valueNotFound(SQLValue.self, .init(codingPath: codingPath, debugDescription: "the array has no more elements"))
+            throw DecodingError.valueNotFound(
+                SQLValue.self, .init(codingPath: codingPath, debugDescription: "the array has no more elements"))
         }
         defer { currentIndex += 1 }
         return SQLValue(text: elements[currentIndex], typeOID: 0, codingPath: codingPath + [Index(intValue: currentIndex)])

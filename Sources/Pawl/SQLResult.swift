@@ -22,7 +22,8 @@ struct SQLResult: Decodable {
             self = try PayloadCoding.decode(SQLResult.self, from: json)
         } catch {
             throw WorkflowMisuse(
-                code: "unknown_answer", message: "the host answered SQL in a form this SDK does not know: \(PayloadCoding.problem(error).sentence)")
+                code: "unknown_answer",
+                message: "the host answered SQL in a form this SDK does not know: \(PayloadCoding.problem(error).sentence)")
         }
     }
 

@@ -45,7 +45,8 @@ public struct Workflow: Sendable {
         let registration = Unmanaged.passRetained(Registration(host: host, workflow: self))
         let status = name.withBytes { name in
             var handler = pawl_handler(
-                size: UInt32(MemoryLayout<pawl_handler>.size), workflow_version: version32, workflow_name: name, context: registration.toOpaque(),
+                size: UInt32(MemoryLayout<pawl_handler>.size), workflow_version: version32, workflow_name: name,
+                context: registration.toOpaque(),
                 start: startRun, interrupt: interruptRun, release: releaseRun)
             return host.pointee.register_handler(host.pointee.host, &handler)
         }

@@ -1,1 +1,3 @@
-print("stub")
+internal import ArgumentParser
+
+PawlCommand.main()

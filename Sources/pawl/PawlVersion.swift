@@ -1,0 +1,3 @@
+enum PawlVersion {
+    static let current = "1.0.0"
+}

@@ -1,0 +1,110 @@
+internal import ArgumentParser
+internal import FoundationEssentials
+internal import Glibc
+
+/// `pawl plugin build`
+struct PluginBuildCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "build",
+        abstract: "Build a Swift package into a plugin.",
+        discussion: """
+            The package needs one product that is a dynamic library and depends on Pawl. It is built in release mode into one file that \
+            brings its own Swift runtime and exports one symbol, which is what pawld accepts. The file is checked as by `pawl plugin check`.
+
+            Put it into the plugin directory of pawld and reload the daemon to use it.
+            """)
+
+    @Argument(help: "The directory of the package.", completion: .directory)
+    var directory = "."
+
+    @Option(
+        name: .shortAndLong, help: "The file to write, or a directory for it. (default: DIRECTORY/.build/plugin/PRODUCT.so)",
+        completion: .file())
+    var output: String?
+
+    @Option(help: "The product to build, if the package has several dynamic libraries.")
+    var product: String?
+
+    @Flag(help: "Keep symbols and debug information: larger, but a crash report then names functions and lines.")
+    var symbols = false
+
+    func run() throws {
+        let directory = try absolute(self.directory)
+        guard access(directory + "/Package.swift", R_OK) == 0 else {
+            throw CommandFailure("there is no Package.swift in \(directory); give the directory of a Swift package")
+        }
+        guard let swift = ChildProcess.find("swift") else {
+            throw CommandFailure(
+                "swift is not on the PATH; building a plugin needs the Swift toolchain, 6.3 or later (https://swift.org/install)")
+        }
+        let package = try PluginPackage.read(swift: swift, directory: directory)
+        let product = try package.product(named: self.product)
+        if !package.hasSwift6Mode {
+            note(
+                "package \(package.name) has swift-tools-version \(package.toolsVersion._version): from 6.0 the compiler finds most misuse of a workflow's context"
+            )
+        }
+
+        // Its own place: other flags than an ordinary build of the package, which would be rebuilt each time.
+        let scratch = directory + "/.build/plugin"
+        try FileManager.default.createDirectory(atPath: scratch, withIntermediateDirectories: true)
+        let exports = scratch + "/exports.map"
+        guard FileManager.default.createFile(atPath: exports, contents: Data("{ global: pawl_plugin_register; local: *; };\n".utf8)) else {
+            throw CommandFailure("cannot write \(exports)")
+        }
+        let arguments =
+            ["build", "--package-path", directory, "--scratch-path", scratch, "--configuration", "release", "--product", product]
+            + PluginBuildCommand.flags(exports: exports, symbols: symbols)
+        guard try ChildProcess.run(swift, arguments) == 0 else {
+            throw CommandFailure("package \(package.name) does not build; the compiler's messages are above")
+        }
+
+        let built = scratch + "/release/lib\(product).so"
+        guard access(built, R_OK) == 0 else { throw CommandFailure("the build ended well, but left no \(built)") }
+        let file = try destination(default: scratch + "/\(product).so", product: product)
+        try replace(file, with: built)
+        let report = PluginReport(file: file)
+        print(report.text)
+        if report.isRefused { throw ExitCode.failure }
+    }
+
+    /// Everything in one file (plugins that shared a Swift runtime would corrupt each other), nothing undefined, one symbol exported, and
+    /// what nothing refers to left out.
+    static func flags(exports: String, symbols: Bool) -> [String] {
+        let linker = ["-z", "defs", "--version-script=\(exports)", "--gc-sections"] + (symbols ? [] : ["-s"])
+        return ["-Xswiftc", "-static-stdlib", "-Xswiftc", "-use-ld=lld"] + linker.flatMap { ["-Xlinker", $0] }
+    }
+
+    private func destination(default file: String, product: String) throws -> String {
+        guard let output else { return file }
+        let path = try absolute(output)
+        var isDirectory = false
+        return FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory) && isDirectory ? "\(path)/\(product).so" : path
+    }
+
+    /// By renaming: whoever has the old file open keeps it whole.
+    private func replace(_ file: String, with built: String) throws {
+        let temporary = "\(file).\(getpid())"
+        do {
+            try? FileManager.default.removeItem(atPath: temporary)
+            try FileManager.default.copyItem(atPath: built, toPath: temporary)
+        } catch {
+            throw CommandFailure("cannot write \(file): \(error)")
+        }
+        guard rename(temporary, file) == 0 else {
+            let reason = String(cString: strerror(errno))
+            unlink(temporary)
+            throw CommandFailure("cannot write \(file): \(reason)")
+        }
+    }
+
+    private func absolute(_ path: String) throws -> String {
+        if path.hasPrefix("/") { return path }
+        return FileManager.default.currentDirectoryPath + "/" + path
+    }
+
+    private func note(_ text: String) {
+        let line = Array("note: \(text)\n".utf8)
+        _ = write(STDERR_FILENO, line, line.count)
+    }
+}
