@@ -1,0 +1,117 @@
+-- Who may do what. A grant is EXECUTE or SELECT on what the access lists, and a row of pawl.access_rule that an update of the extension grants again.
+
+CREATE FUNCTION pawl.access_routines() RETURNS TABLE (access text, routine_name text, narrowed boolean) LANGUAGE sql IMMUTABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+    VALUES
+        -- narrowed: a grant for one workflow_name or queue reaches it, because it checks the rules by itself
+        ('enqueue', 'enqueue_workflow', true), ('enqueue', 'enqueue_workflows', true), ('enqueue', 'enqueue_on_change', true),
+        ('observe', 'may_inspect', false), ('inspect', 'may_inspect', false),
+        ('operate', 'create_queue', false), ('operate', 'release_hold', false),
+        ('work', 'register_worker', false), ('work', 'heartbeat', false), ('work', 'unregister_worker', false),
+        ('work', 'claim_workflows', false), ('work', 'get_recorded_steps', false), ('work', 'record_steps', false),
+        ('work', 'record_step', false), ('work', 'complete_workflows', false), ('work', 'park_workflows', false),
+        ('work', 'release_workflows', false), ('work', 'arm_worker', false), ('work', 'wait', false), ('work', 'wake_next', false)
+$$;
+REVOKE ALL ON FUNCTION pawl.access_routines() FROM PUBLIC;
+COMMENT ON FUNCTION pawl.access_routines() IS 'Internal: the functions and procedures that each access reaches.';
+
+-- Makes the privileges of a role on what `touched` lists agree with its rules.
+CREATE FUNCTION pawl.apply_access(role name, touched text) RETURNS void LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    object record;
+    rules text[];       -- the accesses it has
+    wide text[];        -- and those it has without a narrowing
+BEGIN
+    SELECT coalesce(array_agg(r.access), '{}'), coalesce(array_agg(r.access) FILTER (WHERE r.workflow_name IS NULL AND r.queue_name IS NULL), '{}')
+        INTO rules, wide FROM pawl.access_rule r WHERE r.role_name = apply_access.role;
+    EXECUTE format(CASE WHEN rules = '{}' THEN 'REVOKE USAGE ON SCHEMA pawl FROM %I' ELSE 'GRANT USAGE ON SCHEMA pawl TO %I' END, apply_access.role);
+    FOR object IN
+        SELECT 'ROUTINE ' || p.oid::regprocedure::text AS name, 'EXECUTE' AS privilege,
+            bool_or(a.access = ANY (CASE WHEN a.narrowed THEN rules ELSE wide END)) AS granted
+        FROM pawl.access_routines() a JOIN pg_proc p ON p.proname = a.routine_name AND p.pronamespace = 'pawl'::regnamespace
+        WHERE a.routine_name IN (SELECT t.routine_name FROM pawl.access_routines() t WHERE t.access = touched)
+        GROUP BY p.oid
+        UNION ALL
+        SELECT 'TABLE ' || c.oid::regclass::text, 'SELECT', wide && ARRAY['observe', 'inspect']
+        FROM pg_class c
+        WHERE c.relnamespace = 'pawl'::regnamespace AND c.relkind = 'v' AND touched IN ('observe', 'inspect')
+        ORDER BY 1
+    LOOP
+        EXECUTE format(CASE WHEN object.granted THEN 'GRANT %s ON %s TO %I' ELSE 'REVOKE %s ON %s FROM %I' END,
+            object.privilege, object.name, apply_access.role);
+    END LOOP;
+    PERFORM pawl.invalidate_caches();
+END $$;
+REVOKE ALL ON FUNCTION pawl.apply_access(name, text) FROM PUBLIC;
+COMMENT ON FUNCTION pawl.apply_access(name, text) IS 'Internal: grants or revokes what the rules of a role say.';
+
+CREATE FUNCTION pawl.check_access(role name, access text, workflow_name text, queue text) RETURNS void LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    IF check_access.role IS NULL OR NOT EXISTS (SELECT FROM pg_roles r WHERE r.rolname = check_access.role) THEN
+        RAISE EXCEPTION USING ERRCODE = 'undefined_object', MESSAGE = format('role %s does not exist', coalesce(quote_ident(check_access.role), 'null')),
+            HINT = 'Make it with CREATE ROLE first. Nothing of pawl is granted to PUBLIC: grant to a role, and make others members of it.';
+    END IF;
+    IF check_access.access IS NULL OR check_access.access NOT IN ('enqueue', 'send', 'observe', 'inspect', 'operate', 'work') THEN
+        PERFORM pawl.refuse_argument(format('unknown access %s', coalesce(quote_literal(left(check_access.access, 64)), 'null')),
+            'The accesses are enqueue, send, observe, inspect, operate and work.',
+            'Perhaps you meant ' || pawl.nearest(check_access.access, ARRAY['enqueue', 'send', 'observe', 'inspect', 'operate', 'work']) || '.');
+    END IF;
+    IF check_access.workflow_name IS NOT NULL THEN
+        PERFORM pawl.check_name('workflow_name', check_access.workflow_name, 128);
+    END IF;
+    IF check_access.queue IS NOT NULL THEN
+        PERFORM pawl.check_name('queue', check_access.queue, 128);
+    END IF;
+    IF (check_access.workflow_name IS NOT NULL OR check_access.queue IS NOT NULL) AND check_access.access NOT IN ('enqueue', 'send', 'operate') THEN
+        PERFORM pawl.refuse_argument(format('access "%s" cannot be narrowed', check_access.access),
+            'Only enqueue, send and operate can be narrowed to a workflow_name or a queue: the others are rights to views and to the worker protocol.',
+            'Leave workflow_name and queue out.');
+    END IF;
+END $$;
+REVOKE ALL ON FUNCTION pawl.check_access(name, text, text, text) FROM PUBLIC;
+COMMENT ON FUNCTION pawl.check_access(name, text, text, text) IS 'Internal: checks the arguments of grant_access and revoke_access.';
+
+CREATE FUNCTION pawl.grant_access(role name, access text, workflow_name text DEFAULT NULL, queue text DEFAULT NULL) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    PERFORM pawl.check_access(grant_access.role, grant_access.access, grant_access.workflow_name, grant_access.queue);
+    IF grant_access.queue <> 'default' AND NOT EXISTS (SELECT FROM pawl.queue q WHERE q.queue_name = grant_access.queue) THEN
+        RAISE EXCEPTION USING ERRCODE = 'PW005', MESSAGE = format('queue "%s" does not exist', grant_access.queue),
+            HINT = format('Make it with: SELECT pawl.create_queue(%L);', grant_access.queue);
+    END IF;
+    INSERT INTO pawl.access_rule (role_name, access, workflow_name, queue_name)
+        VALUES (grant_access.role, grant_access.access, grant_access.workflow_name, grant_access.queue) ON CONFLICT DO NOTHING;
+    PERFORM pawl.apply_access(grant_access.role, grant_access.access);
+END $$;
+REVOKE ALL ON FUNCTION pawl.grant_access(name, text, text, text) FROM PUBLIC;
+COMMENT ON FUNCTION pawl.grant_access(name, text, text, text) IS
+'Grants a role an access.
+role: an existing role. Members of it have the access too; nothing is granted to PUBLIC.
+access: enqueue (start workflows, also by triggers) | send (messages) | observe (the views, payloads read NULL: input, output, error, progress) |
+inspect (the views with payloads) | operate (queues, releasing a restored copy) | work (the worker protocol, and nothing else).
+workflow_name, queue: narrow enqueue, send and operate to one workflow name, one queue, or both; each call adds a rule, and one that matches is enough.
+What is not about one workflow, like create_queue, needs operate without a narrowing.';
+
+CREATE FUNCTION pawl.revoke_access(role name, access text, workflow_name text DEFAULT NULL, queue text DEFAULT NULL) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    PERFORM pawl.check_access(revoke_access.role, revoke_access.access, revoke_access.workflow_name, revoke_access.queue);
+    DELETE FROM pawl.access_rule r WHERE r.role_name = revoke_access.role AND r.access = revoke_access.access
+        AND (revoke_access.workflow_name IS NULL OR r.workflow_name = revoke_access.workflow_name)
+        AND (revoke_access.queue IS NULL OR r.queue_name = revoke_access.queue);
+    IF NOT FOUND THEN
+        RAISE NOTICE USING MESSAGE = format('role %I had no such access', revoke_access.role);
+    END IF;
+    PERFORM pawl.apply_access(revoke_access.role, revoke_access.access);
+END $$;
+REVOKE ALL ON FUNCTION pawl.revoke_access(name, text, text, text) FROM PUBLIC;
+COMMENT ON FUNCTION pawl.revoke_access(name, text, text, text) IS
+'Takes an access back from a role.
+role, access: as in grant_access.
+workflow_name, queue: only the grants narrowed to them; NULL takes every grant of that access, narrowed or not.';

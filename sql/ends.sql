@@ -1,0 +1,140 @@
+-- How a run ends: the workflow is complete, parks, or is handed back. A completion moves its row to the history in one statement.
+
+CREATE FUNCTION pawl.complete_workflows(worker_id uuid, workflow_keys bigint[], epochs integer[], statuses text[], status_reasons text[],
+    outputs jsonb[], errors jsonb[])
+RETURNS TABLE (ordinal integer, refusal text)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+#variable_conflict use_column
+DECLARE
+    rows CONSTANT integer := cardinality(workflow_keys);
+    now CONSTANT timestamptz := clock_timestamp();
+    good integer;
+    moved bigint[];
+BEGIN
+    IF (rows = cardinality(epochs) AND rows = cardinality(statuses) AND rows = cardinality(status_reasons) AND rows = cardinality(outputs)
+            AND rows = cardinality(errors)) IS NOT TRUE THEN
+        PERFORM pawl.refuse_lengths(rows, cardinality(epochs), cardinality(statuses), cardinality(status_reasons), cardinality(outputs),
+            cardinality(errors));
+    END IF;
+    IF to_regclass('pawl.workflow_history_' || to_char(now AT TIME ZONE 'UTC', 'YYYY_MM')) IS NULL THEN
+        PERFORM pawl.add_history_partition(now);
+    END IF;
+    -- A nested loop from the sorted rows: they are locked in key order.
+    WITH asked AS MATERIALIZED (
+        SELECT a.* FROM unnest(workflow_keys, epochs, statuses, status_reasons, outputs, errors) WITH ORDINALITY
+            a (workflow_key, epoch, status, status_reason, output, error, ordinal)
+        WHERE a.workflow_key IS NOT NULL AND a.epoch IS NOT NULL AND (a.error IS NULL OR jsonb_typeof(a.error) = 'object') AND CASE a.status
+            WHEN 'succeeded' THEN a.status_reason IS NULL AND a.output IS NOT NULL AND a.error IS NULL
+            WHEN 'failed' THEN a.status_reason IN ('error', 'timeout', 'crashes', 'determinism', 'bad_input') AND a.output IS NULL
+                AND a.error IS NOT NULL
+            WHEN 'cancelled' THEN a.status_reason IN ('request', 'parent') AND a.output IS NULL
+            ELSE false END
+        ORDER BY a.workflow_key),
+    gone AS (
+        DELETE FROM pawl.workflow w USING asked a
+        WHERE w.workflow_key = a.workflow_key AND w.epoch = a.epoch AND w.claimed_by = complete_workflows.worker_id
+        RETURNING w.*, a.ordinal, a.status AS end_status, a.status_reason, a.output, a.error),
+    stored AS (
+        INSERT INTO pawl.payload (workflow_key, name, value)
+        SELECT g.workflow_key, 'output', g.output FROM gone g WHERE pg_column_size(g.output) > 2000),
+    ended AS (
+        INSERT INTO pawl.workflow_history (workflow_key, parent_key, created_at, run_at, started_at, completed_at, deadline_at, cancel_requested_at,
+            scheduled_at, worker_id, epoch, queue_id, priority, workflow_version, recoveries, pinned, status, status_reason, workflow_id,
+            workflow_name, partition_key, deduplication_id, forked_from, schedule_name, enqueued_by, headers, attributes, progress, input, output,
+            error)
+        SELECT g.workflow_key, g.parent_key, g.created_at, g.run_at, g.started_at, now, g.deadline_at, g.cancel_requested_at,
+            g.scheduled_at, g.claimed_by, g.epoch, g.queue_id, g.priority, g.workflow_version, g.recoveries, g.pinned, g.end_status, g.status_reason,
+            g.workflow_id, g.workflow_name, g.partition_key, g.deduplication_id, g.forked_from, g.schedule_name, g.enqueued_by, g.headers,
+            g.attributes, g.progress, g.input, CASE WHEN pg_column_size(g.output) <= 2000 THEN g.output END, g.error
+        FROM gone g)
+    SELECT (SELECT count(*) FROM asked), array_agg(g.ordinal) INTO good, moved FROM gone g;
+    IF good <> rows THEN
+        PERFORM pawl.refuse_argument('a workflow cannot end as it is said to', format('%s of %s rows are wrong; nothing was written.', rows - good, rows),
+            'succeeded has an output and nothing else; failed an error, which is a JSON object, and a reason (error, timeout, crashes, determinism, '
+            'bad_input); cancelled a reason (request, parent) and perhaps an error.');
+    END IF;
+    IF pg_column_size(outputs) + pg_column_size(errors) > 4000 + 32 * rows THEN
+        PERFORM pawl.check_payloads(outputs), pawl.check_payloads(errors);
+    END IF;
+    IF cardinality(moved) = rows OR rows = 0 THEN
+        RETURN;
+    END IF;
+    RETURN QUERY
+    SELECT a.ordinal::integer, CASE WHEN EXISTS (SELECT FROM pawl.workflow_history h
+            WHERE h.workflow_key = a.workflow_key AND h.worker_id = complete_workflows.worker_id AND h.epoch = a.epoch)
+            THEN 'recorded' ELSE 'fenced' END
+        FROM unnest(workflow_keys, epochs) WITH ORDINALITY a (workflow_key, epoch, ordinal)
+        WHERE a.ordinal <> ALL (coalesce(moved, '{}')) ORDER BY a.ordinal;
+END $$;
+REVOKE ALL ON FUNCTION pawl.complete_workflows(uuid, bigint[], integer[], text[], text[], jsonb[], jsonb[]) FROM PUBLIC;
+COMMENT ON FUNCTION pawl.complete_workflows(uuid, bigint[], integer[], text[], text[], jsonb[], jsonb[]) IS
+'Ends claimed workflows. Answers the refused rows only: fenced (another worker owns it, or it ended otherwise), recorded (this worker and epoch ended it
+already: a resend).
+worker_id, workflow_keys, epochs: as claimed.
+statuses: succeeded, failed or cancelled. status_reasons: NULL for succeeded; error, timeout, crashes, determinism or bad_input for failed; request or
+parent for cancelled.
+outputs: of succeeded ones, at least a JSON null; NULL for the others. errors: JSON objects, for failed and perhaps cancelled ones.';
+
+CREATE FUNCTION pawl.park_workflows(worker_id uuid, workflow_keys bigint[], epochs integer[], due_ats timestamptz[], waiting_fors text[])
+RETURNS TABLE (ordinal integer, refusal text)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+#variable_conflict use_column
+DECLARE
+    rows CONSTANT integer := cardinality(workflow_keys);
+    marks integer;
+    done integer[];
+BEGIN
+    IF (rows = cardinality(epochs) AND rows = cardinality(due_ats) AND rows = cardinality(waiting_fors)) IS NOT TRUE THEN
+        PERFORM pawl.refuse_lengths(rows, cardinality(epochs), cardinality(due_ats), cardinality(waiting_fors));
+    END IF;
+    PERFORM pawl.check_name('waiting_for', w, 1024) FROM unnest(waiting_fors) w;
+    WITH asked AS MATERIALIZED (
+        SELECT a.* FROM unnest(workflow_keys, epochs, due_ats, waiting_fors) WITH ORDINALITY a (workflow_key, epoch, due_at, waiting_for, ordinal)
+        ORDER BY a.workflow_key),
+    parked AS (
+        -- A due time within the horizon of a waiting worker is told: it may have looked before.
+        UPDATE pawl.workflow w SET status = 'waiting', ready_key = NULL, due_at = a.due_at, waiting_for = a.waiting_for, claimed_by = NULL,
+            running_in = NULL, rank = w.rank & ~1::bigint
+        FROM asked a WHERE w.workflow_key = a.workflow_key AND w.epoch = a.epoch AND w.claimed_by = park_workflows.worker_id
+        RETURNING a.ordinal, w.queue_id, w.rank, w.due_at, w.workflow_name, w.workflow_version),
+    marked AS MATERIALIZED (
+        SELECT pawl.mark_ready(p.queue_id, p.rank, NULL, p.workflow_name, p.workflow_version) FROM parked p WHERE p.due_at IS NOT NULL)
+    SELECT (SELECT count(*) FROM marked), array_agg(p.ordinal) INTO marks, done FROM parked p;
+    RETURN QUERY SELECT o, 'fenced' FROM generate_series(1, rows) o WHERE o <> ALL (coalesce(done, '{}'));
+END $$;
+REVOKE ALL ON FUNCTION pawl.park_workflows(uuid, bigint[], integer[], timestamptz[], text[]) FROM PUBLIC;
+COMMENT ON FUNCTION pawl.park_workflows(uuid, bigint[], integer[], timestamptz[], text[]) IS
+'Parks claimed workflows: from then on they are only rows, until their time comes or something wakes them. Answers the refused rows only: fenced.
+worker_id, workflow_keys, epochs: as claimed.
+due_ats: when each becomes claimable by itself; NULL: never. waiting_fors: what each waits for, for people.';
+
+CREATE FUNCTION pawl.release_workflows(worker_id uuid, workflow_keys bigint[], epochs integer[]) RETURNS TABLE (ordinal integer, refusal text)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+#variable_conflict use_column
+DECLARE
+    rows CONSTANT integer := cardinality(workflow_keys);
+    marks integer;
+    done integer[];
+BEGIN
+    IF (rows = cardinality(epochs)) IS NOT TRUE THEN
+        PERFORM pawl.refuse_lengths(rows, cardinality(epochs));
+    END IF;
+    WITH asked AS MATERIALIZED (
+        SELECT a.* FROM unnest(workflow_keys, epochs) WITH ORDINALITY a (workflow_key, epoch, ordinal) ORDER BY a.workflow_key),
+    released AS (
+        UPDATE pawl.workflow w SET status = 'enqueued', ready_key = nextval('pawl.key_seq'), claimed_by = NULL, running_in = NULL,
+            rank = w.rank & ~1::bigint
+        FROM asked a WHERE w.workflow_key = a.workflow_key AND w.epoch = a.epoch AND w.claimed_by = release_workflows.worker_id
+        RETURNING a.ordinal, w.queue_id, w.rank, w.ready_key, w.workflow_name, w.workflow_version),
+    marked AS MATERIALIZED (
+        SELECT pawl.mark_ready(r.queue_id, r.rank, r.ready_key, r.workflow_name, r.workflow_version) FROM released r)
+    SELECT (SELECT count(*) FROM marked), array_agg(p.ordinal) INTO marks, done FROM released p;
+    RETURN QUERY SELECT o, 'fenced' FROM generate_series(1, rows) o WHERE o <> ALL (coalesce(done, '{}'));
+END $$;
+REVOKE ALL ON FUNCTION pawl.release_workflows(uuid, bigint[], integer[]) FROM PUBLIC;
+COMMENT ON FUNCTION pawl.release_workflows(uuid, bigint[], integer[]) IS
+'Hands claimed workflows back, claimable at once by anyone and not counted as a crash. Answers the refused rows only: fenced.
+worker_id, workflow_keys, epochs: as claimed.';

@@ -1,0 +1,41 @@
+-- The months of pawl.workflow_history. Partitions made at run time are not members of the extension: they dump and restore as ordinary tables.
+
+-- One statement that a completion can afford: the name of the month's partition.
+CREATE FUNCTION pawl.history_partition_name(at timestamptz) RETURNS text LANGUAGE sql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+    SELECT 'workflow_history_' || to_char(at AT TIME ZONE 'UTC', 'YYYY_MM')
+$$;
+REVOKE ALL ON FUNCTION pawl.history_partition_name(timestamptz) FROM PUBLIC;
+COMMENT ON FUNCTION pawl.history_partition_name(timestamptz) IS 'Internal: the name of the history partition of a month.';
+
+CREATE FUNCTION pawl.add_history_partition(at timestamptz) RETURNS boolean LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    partition text := pawl.history_partition_name(at);
+    month timestamp := date_trunc('month', at AT TIME ZONE 'UTC');
+BEGIN
+    IF to_regclass('pawl.' || partition) IS NOT NULL THEN
+        RETURN false;
+    END IF;
+    -- One creator at a time; whoever waited finds it made.
+    PERFORM pg_advisory_xact_lock(1346459468, 0);
+    IF to_regclass('pawl.' || partition) IS NOT NULL THEN
+        RETURN false;
+    END IF;
+    EXECUTE format('CREATE TABLE pawl.%I (LIKE pawl.workflow_history INCLUDING CONSTRAINTS, CONSTRAINT %I PRIMARY KEY (workflow_key)) '
+        'WITH (autovacuum_freeze_min_age = 0, autovacuum_vacuum_insert_scale_factor = 0.05)', partition, partition || '_pkey');
+    EXECUTE format('CREATE UNIQUE INDEX %I ON pawl.%I (workflow_id)', partition || '_workflow_id_idx', partition);
+    EXECUTE format('CREATE INDEX %I ON pawl.%I (created_at)', partition || '_created_at_idx', partition);
+    EXECUTE format('CREATE INDEX %I ON pawl.%I (status, created_at) WHERE status <> ''succeeded''',
+        partition || '_status_created_at_idx', partition);
+    EXECUTE format('CREATE INDEX %I ON pawl.%I (parent_key) WHERE parent_key IS NOT NULL', partition || '_parent_key_idx', partition);
+    EXECUTE format('CREATE INDEX %I ON pawl.%I USING gin (attributes jsonb_path_ops) WHERE attributes IS NOT NULL',
+        partition || '_attributes_idx', partition);
+    -- ATTACH and not PARTITION OF: it does not lock out those who read or insert meanwhile.
+    EXECUTE format('ALTER TABLE pawl.workflow_history ATTACH PARTITION pawl.%I FOR VALUES FROM (%L) TO (%L)', partition,
+        to_char(month, 'YYYY-MM-DD') || ' 00:00:00+00', to_char(month + interval '1 month', 'YYYY-MM-DD') || ' 00:00:00+00');
+    EXECUTE format('COMMENT ON TABLE pawl.%I IS %L', partition, format('Workflows that ended in %s (UTC).', to_char(month, 'YYYY-MM')));
+    RETURN true;
+END $$;
+REVOKE ALL ON FUNCTION pawl.add_history_partition(timestamptz) FROM PUBLIC;
+COMMENT ON FUNCTION pawl.add_history_partition(timestamptz) IS 'Internal: makes the history partition of that month if there is none; true if it did.';

@@ -1,0 +1,239 @@
+-- The views that users read. UNION ALL of bare tables with scalar expressions over them: a condition on a plain column then reaches an index of
+-- each table and partition. Payload columns read NULL for whoever has only the access observe; that is asked once for a query, not for each row.
+
+CREATE VIEW pawl.workflows AS
+SELECT
+    w.workflow_id,
+    w.workflow_name,
+    w.workflow_version,
+    CASE w.queue_id WHEN 0 THEN 'default' ELSE (SELECT q.queue_name FROM pawl.queue q WHERE q.queue_id = w.queue_id) END AS queue,
+    w.status,
+    NULL::text AS status_reason,
+    w.priority,
+    w.partition_key,
+    w.deduplication_id,
+    CASE WHEN (SELECT pawl.may_inspect()) THEN CASE WHEN w.input IS NOT NULL THEN w.input
+        ELSE (SELECT p.value FROM pawl.payload p WHERE p.workflow_key = w.workflow_key AND p.name = 'input') END END AS input,
+    NULL::jsonb AS output,
+    NULL::jsonb AS error,
+    CASE WHEN (SELECT pawl.may_inspect()) THEN w.progress END AS progress,
+    w.headers,
+    w.attributes,
+    CASE WHEN w.parent_key IS NOT NULL THEN coalesce((SELECT u.workflow_id FROM pawl.workflow u WHERE u.workflow_key = w.parent_key),
+        (SELECT u.workflow_id FROM pawl.workflow_history u WHERE u.workflow_key = w.parent_key)) END AS parent_workflow_id,
+    w.forked_from,
+    w.schedule_name,
+    w.scheduled_at,
+    w.enqueued_by,
+    w.claimed_by AS worker_id,
+    w.recoveries,
+    w.waiting_for,
+    w.due_at AS wake_at,
+    w.cancel_requested_at,
+    w.created_at,
+    w.run_at,
+    w.started_at,
+    NULL::timestamptz AS completed_at,
+    w.deadline_at,
+    w.workflow_key,
+    w.parent_key
+FROM pawl.workflow w
+UNION ALL
+SELECT
+    h.workflow_id,
+    h.workflow_name,
+    h.workflow_version,
+    CASE h.queue_id WHEN 0 THEN 'default' ELSE (SELECT q.queue_name FROM pawl.queue q WHERE q.queue_id = h.queue_id) END,
+    h.status,
+    h.status_reason,
+    h.priority,
+    h.partition_key,
+    h.deduplication_id,
+    CASE WHEN (SELECT pawl.may_inspect()) THEN CASE WHEN h.input IS NOT NULL THEN h.input
+        ELSE (SELECT p.value FROM pawl.payload p WHERE p.workflow_key = h.workflow_key AND p.name = 'input') END END,
+    CASE WHEN (SELECT pawl.may_inspect()) THEN CASE WHEN h.output IS NOT NULL OR h.status <> 'succeeded' THEN h.output
+        ELSE (SELECT p.value FROM pawl.payload p WHERE p.workflow_key = h.workflow_key AND p.name = 'output') END END,
+    CASE WHEN (SELECT pawl.may_inspect()) THEN h.error END,
+    CASE WHEN (SELECT pawl.may_inspect()) THEN h.progress END,
+    h.headers,
+    h.attributes,
+    CASE WHEN h.parent_key IS NOT NULL THEN coalesce((SELECT u.workflow_id FROM pawl.workflow u WHERE u.workflow_key = h.parent_key),
+        (SELECT u.workflow_id FROM pawl.workflow_history u WHERE u.workflow_key = h.parent_key)) END,
+    h.forked_from,
+    h.schedule_name,
+    h.scheduled_at,
+    h.enqueued_by,
+    h.worker_id,
+    h.recoveries,
+    NULL,
+    NULL,
+    h.cancel_requested_at,
+    h.created_at,
+    h.run_at,
+    h.started_at,
+    h.completed_at,
+    h.deadline_at,
+    h.workflow_key,
+    h.parent_key
+FROM pawl.workflow_history h;
+COMMENT ON VIEW pawl.workflows IS
+'Every workflow, unfinished or ended. By index: workflow_id, workflow_key, parent_key, created_at, status of what did not succeed with created_at,
+attributes @> ''{…}''.';
+COMMENT ON COLUMN pawl.workflows.workflow_id IS 'Its name: given at enqueue, or a UUIDv7.';
+COMMENT ON COLUMN pawl.workflows.workflow_name IS 'Which handler runs it.';
+COMMENT ON COLUMN pawl.workflows.workflow_version IS 'The version of the handler: given at enqueue, or set by the first claim.';
+COMMENT ON COLUMN pawl.workflows.queue IS 'The queue it was enqueued in.';
+COMMENT ON COLUMN pawl.workflows.status IS
+'enqueued, delayed (before run_at), running, waiting (parked), succeeded, failed, or cancelled.';
+COMMENT ON COLUMN pawl.workflows.status_reason IS
+'Of failed: error, timeout, crashes, determinism or bad_input. Of cancelled: request or parent. Otherwise NULL.';
+COMMENT ON COLUMN pawl.workflows.priority IS 'Lower runs first.';
+COMMENT ON COLUMN pawl.workflows.partition_key IS 'The tenant it counts for.';
+COMMENT ON COLUMN pawl.workflows.deduplication_id IS 'Unique among the unfinished workflows of its queue.';
+COMMENT ON COLUMN pawl.workflows.input IS 'What the handler is given. NULL without the access inspect.';
+COMMENT ON COLUMN pawl.workflows.output IS 'What the handler returned. NULL without the access inspect.';
+COMMENT ON COLUMN pawl.workflows.error IS
+'Why it failed: {"code", "type", "message", "step", "attempt", "detail", "cause"}. NULL without the access inspect.';
+COMMENT ON COLUMN pawl.workflows.progress IS 'What the handler last said about its progress. NULL without the access inspect.';
+COMMENT ON COLUMN pawl.workflows.headers IS 'Trace context and the like, as given at enqueue.';
+COMMENT ON COLUMN pawl.workflows.attributes IS 'What users search by, as given at enqueue.';
+COMMENT ON COLUMN pawl.workflows.parent_workflow_id IS 'The workflow that started it as a child.';
+COMMENT ON COLUMN pawl.workflows.forked_from IS 'The workflow that it was forked from.';
+COMMENT ON COLUMN pawl.workflows.schedule_name IS 'The schedule that enqueued it.';
+COMMENT ON COLUMN pawl.workflows.scheduled_at IS 'The time that the schedule enqueued it for.';
+COMMENT ON COLUMN pawl.workflows.enqueued_by IS 'The role that enqueued it.';
+COMMENT ON COLUMN pawl.workflows.worker_id IS 'The worker that runs it, or that ended it.';
+COMMENT ON COLUMN pawl.workflows.recoveries IS 'How often its worker crashed while it ran.';
+COMMENT ON COLUMN pawl.workflows.waiting_for IS 'What it waits for while it is parked.';
+COMMENT ON COLUMN pawl.workflows.wake_at IS 'When a delayed or waiting one becomes runnable by itself.';
+COMMENT ON COLUMN pawl.workflows.cancel_requested_at IS 'When somebody asked for its cancellation.';
+COMMENT ON COLUMN pawl.workflows.created_at IS 'When it was enqueued: the start of that transaction.';
+COMMENT ON COLUMN pawl.workflows.run_at IS 'Not before this time, as asked for.';
+COMMENT ON COLUMN pawl.workflows.started_at IS 'When it was first claimed.';
+COMMENT ON COLUMN pawl.workflows.completed_at IS 'When it ended.';
+COMMENT ON COLUMN pawl.workflows.deadline_at IS 'When it fails with reason timeout.';
+COMMENT ON COLUMN pawl.workflows.workflow_key IS 'Its key: pawl.workflow_steps joins on it.';
+COMMENT ON COLUMN pawl.workflows.parent_key IS 'The workflow_key of its parent: children are found by it.';
+
+-- Steps of unfinished and of ended workflows: two joins, so that a workflow_id is looked up by index. An ended one completed after its steps
+-- were recorded (a day is left for clocks): older partitions are not even looked into.
+CREATE VIEW pawl.workflow_steps AS
+SELECT
+    w.workflow_id,
+    s.step_name,
+    s.step_number,
+    s.kind,
+    s.status,
+    CASE WHEN (SELECT pawl.may_inspect()) THEN s.output END AS output,
+    CASE WHEN (SELECT pawl.may_inspect()) THEN s.error END AS error,
+    s.attempts,
+    CASE WHEN s.child_key IS NOT NULL THEN coalesce((SELECT u.workflow_id FROM pawl.workflow u WHERE u.workflow_key = s.child_key),
+        (SELECT u.workflow_id FROM pawl.workflow_history u WHERE u.workflow_key = s.child_key)) END AS child_workflow_id,
+    s.created_at,
+    s.started_at,
+    s.completed_at,
+    s.workflow_key
+FROM pawl.workflow_step s JOIN pawl.workflow w ON w.workflow_key = s.workflow_key
+UNION ALL
+SELECT
+    h.workflow_id,
+    s.step_name,
+    s.step_number,
+    s.kind,
+    s.status,
+    CASE WHEN (SELECT pawl.may_inspect()) THEN s.output END AS output,
+    CASE WHEN (SELECT pawl.may_inspect()) THEN s.error END AS error,
+    s.attempts,
+    CASE WHEN s.child_key IS NOT NULL THEN coalesce((SELECT u.workflow_id FROM pawl.workflow u WHERE u.workflow_key = s.child_key),
+        (SELECT u.workflow_id FROM pawl.workflow_history u WHERE u.workflow_key = s.child_key)) END AS child_workflow_id,
+    s.created_at,
+    s.started_at,
+    s.completed_at,
+    s.workflow_key
+FROM pawl.workflow_step s JOIN pawl.workflow_history h ON h.workflow_key = s.workflow_key AND h.completed_at > s.created_at - interval '1 day';
+COMMENT ON VIEW pawl.workflow_steps IS
+'The recorded steps of every workflow. By index: workflow_id, workflow_key, status of what did not succeed with created_at.';
+COMMENT ON COLUMN pawl.workflow_steps.workflow_id IS 'The workflow it is a step of.';
+COMMENT ON COLUMN pawl.workflow_steps.step_name IS 'Its name, with the branches it is in and #2, #3 for repeats: charge[42]/reserve#2.';
+COMMENT ON COLUMN pawl.workflow_steps.step_number IS 'Its place in the run that recorded it, from 1.';
+COMMENT ON COLUMN pawl.workflow_steps.kind IS 'step, transaction or query.';
+COMMENT ON COLUMN pawl.workflow_steps.status IS 'waiting (a sleep, receive or child that is not over), retrying, succeeded or failed.';
+COMMENT ON COLUMN pawl.workflow_steps.output IS 'What it returned. NULL without the access inspect.';
+COMMENT ON COLUMN pawl.workflow_steps.error IS
+'Why it failed: {"code", "type", "message", "step", "attempt", "detail", "cause"}. NULL without the access inspect.';
+COMMENT ON COLUMN pawl.workflow_steps.attempts IS 'How often it was tried.';
+COMMENT ON COLUMN pawl.workflow_steps.child_workflow_id IS 'The workflow that it started or waits for.';
+COMMENT ON COLUMN pawl.workflow_steps.created_at IS 'When it was recorded: the start of that transaction.';
+COMMENT ON COLUMN pawl.workflow_steps.started_at IS 'When it began, by the worker''s clock; for a transaction, by the database''s.';
+COMMENT ON COLUMN pawl.workflow_steps.completed_at IS 'When it was recorded as over.';
+COMMENT ON COLUMN pawl.workflow_steps.workflow_key IS 'The key of its workflow: pawl.workflows joins on it.';
+
+CREATE VIEW pawl.workers AS
+SELECT w.worker_id, w.worker_name, w.status, w.hostname, w.pid, w.version, w.role_name, w.queues, w.concurrency, w.running, w.started_at,
+    w.heartbeat_at, w.ended_at, w.worker_number, w.protocol
+FROM pawl.worker w;
+COMMENT ON VIEW pawl.workers IS 'The workers, and for a day those that ended.';
+COMMENT ON COLUMN pawl.workers.worker_id IS 'Its incarnation: a worker that lost its life line gets a new one.';
+COMMENT ON COLUMN pawl.workers.worker_name IS 'The name it was configured with.';
+COMMENT ON COLUMN pawl.workers.status IS 'running, draining (it takes no new work), stopped (orderly) or dead (it was lost, and its workflows handed back).';
+COMMENT ON COLUMN pawl.workers.hostname IS 'The machine it runs on.';
+COMMENT ON COLUMN pawl.workers.pid IS 'Its process there.';
+COMMENT ON COLUMN pawl.workers.version IS 'The release of the worker.';
+COMMENT ON COLUMN pawl.workers.role_name IS 'The role it is logged in as.';
+COMMENT ON COLUMN pawl.workers.queues IS 'The queues it serves; NULL: all.';
+COMMENT ON COLUMN pawl.workers.concurrency IS 'How many workflows it runs at once.';
+COMMENT ON COLUMN pawl.workers.running IS 'How many it was running at its last heartbeat.';
+COMMENT ON COLUMN pawl.workers.started_at IS 'When it registered.';
+COMMENT ON COLUMN pawl.workers.heartbeat_at IS 'Its last heartbeat; there is one each 500 ms.';
+COMMENT ON COLUMN pawl.workers.ended_at IS 'When it stopped or was declared dead.';
+COMMENT ON COLUMN pawl.workers.worker_number IS 'The second key of its advisory lock; the first is 1346459468.';
+COMMENT ON COLUMN pawl.workers.protocol IS 'The version of the worker protocol that it speaks.';
+
+CREATE VIEW pawl.handlers AS
+SELECT h.workflow_name, h.workflow_version, h.worker_id, w.worker_name, w.status AS worker_status, h.plugin
+FROM pawl.worker_handler h JOIN pawl.worker w ON w.worker_id = h.worker_id
+WHERE w.ended_at IS NULL;
+COMMENT ON VIEW pawl.handlers IS 'What each live worker can run.';
+COMMENT ON COLUMN pawl.handlers.workflow_name IS 'The workflow name that the handler runs.';
+COMMENT ON COLUMN pawl.handlers.workflow_version IS 'The version of the handler.';
+COMMENT ON COLUMN pawl.handlers.worker_id IS 'The worker that can run it.';
+COMMENT ON COLUMN pawl.handlers.worker_name IS 'The name of that worker.';
+COMMENT ON COLUMN pawl.handlers.worker_status IS 'running or draining.';
+COMMENT ON COLUMN pawl.handlers.plugin IS 'The plugin that registered it.';
+
+CREATE VIEW pawl.queues AS
+SELECT q.queue_name AS queue, q.concurrency, q.worker_concurrency, q.partition_concurrency, q.rate_limit, q.rate_period, q.hold_while_waiting,
+    q.paused_at IS NOT NULL AS paused, q.paused_at, q.paused_by, q.paused_reason, e.depth, e.running, e.oldest, q.created_at, q.created_by
+FROM (
+    SELECT q.queue_id, q.queue_name, q.concurrency, q.worker_concurrency, q.partition_concurrency, q.rate_limit, q.rate_period,
+        q.hold_while_waiting, q.paused_at, q.paused_by, q.paused_reason, q.created_at, q.created_by FROM pawl.queue q
+    UNION ALL
+    SELECT 0, 'default', NULL, NULL, NULL, NULL, NULL, false, NULL, NULL, NULL, NULL, NULL
+        WHERE NOT EXISTS (SELECT FROM pawl.queue d WHERE d.queue_id = 0)) q
+CROSS JOIN LATERAL (
+    -- Each half has its index.
+    SELECT count(*) FILTER (WHERE c.claimed_by IS NULL) AS depth, count(*) FILTER (WHERE c.claimed_by IS NOT NULL) AS running,
+        min(greatest(c.created_at, c.run_at)) FILTER (WHERE c.claimed_by IS NULL) AS oldest
+    FROM (
+        SELECT w.claimed_by, w.created_at, w.run_at FROM pawl.workflow w
+            WHERE w.queue_id = q.queue_id AND w.partition_key IS NULL AND w.ready_key IS NOT NULL
+        UNION ALL
+        SELECT w.claimed_by, w.created_at, w.run_at FROM pawl.workflow w
+            WHERE w.queue_id = q.queue_id AND w.partition_key IS NOT NULL AND w.ready_key IS NOT NULL) c) e;
+COMMENT ON VIEW pawl.queues IS 'The queues, their limits, and what is in them now.';
+COMMENT ON COLUMN pawl.queues.queue IS 'The name of the queue; default is always there.';
+COMMENT ON COLUMN pawl.queues.concurrency IS 'How many of it may run at once; NULL: no limit.';
+COMMENT ON COLUMN pawl.queues.worker_concurrency IS 'How many of it may run at once in one worker; NULL: no limit.';
+COMMENT ON COLUMN pawl.queues.partition_concurrency IS 'How many of each partition_key may run at once; NULL: no limit.';
+COMMENT ON COLUMN pawl.queues.rate_limit IS 'How many may start in each rate_period; NULL: no limit.';
+COMMENT ON COLUMN pawl.queues.rate_period IS 'The period of rate_limit.';
+COMMENT ON COLUMN pawl.queues.hold_while_waiting IS 'Whether a parked workflow still counts as running.';
+COMMENT ON COLUMN pawl.queues.paused IS 'Whether nothing of it starts.';
+COMMENT ON COLUMN pawl.queues.paused_at IS 'Since when.';
+COMMENT ON COLUMN pawl.queues.paused_by IS 'By whom.';
+COMMENT ON COLUMN pawl.queues.paused_reason IS 'Why.';
+COMMENT ON COLUMN pawl.queues.depth IS 'How many could run now and do not.';
+COMMENT ON COLUMN pawl.queues.running IS 'How many run.';
+COMMENT ON COLUMN pawl.queues.oldest IS 'When the oldest of those that could run was enqueued, or became due by its run_at.';
+COMMENT ON COLUMN pawl.queues.created_at IS 'When it was made; NULL for default until it is altered.';
+COMMENT ON COLUMN pawl.queues.created_by IS 'By whom.';

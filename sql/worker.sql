@@ -1,0 +1,367 @@
+-- The life of a worker: registration, heartbeat, death, and what becomes of its workflows.
+-- Its life is a session-level advisory lock (1346459468, worker_number) on its life line. In the same class, 0 is the lock of whoever
+-- makes a partition, and -1 that of whoever reclaims.
+
+CREATE FUNCTION pawl.check_installation() RETURNS pawl.installation LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    here pawl.installation;
+    last pawl.installation;
+    now timestamptz := clock_timestamp();
+BEGIN
+    SELECT true, c.system_identifier, d.oid, ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::integer, now, now, now
+        INTO here FROM pg_control_system() c, pg_database d WHERE d.datname = current_database();
+    INSERT INTO pawl.installation VALUES (here.*) ON CONFLICT DO NOTHING;
+    SELECT i.* INTO last FROM pawl.installation i FOR UPDATE;
+
+    IF last.system_identifier <> here.system_identifier THEN
+        here.held_reason := format('these rows were written by another cluster (system identifier %s, this one is %s)',
+            last.system_identifier, here.system_identifier);
+    ELSIF last.database_oid <> here.database_oid THEN
+        here.held_reason := format('these rows were written in another database (oid %s, this one is %s)', last.database_oid, here.database_oid);
+    ELSIF last.timeline <> here.timeline AND last.heartbeat_at < now - interval '5 minutes' THEN
+        -- A failover goes on; a restored backup is older than that.
+        here.held_reason := format('this cluster was restored from a backup (timeline %s, was %s) and the last heartbeat is of %s',
+            here.timeline, last.timeline, to_char(last.heartbeat_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'));
+    END IF;
+    UPDATE pawl.installation i SET system_identifier = here.system_identifier, database_oid = here.database_oid, timeline = here.timeline,
+        timeline_since = CASE WHEN last.timeline = here.timeline THEN last.timeline_since ELSE now END, heartbeat_at = now,
+        held_at = CASE WHEN here.held_reason IS NULL THEN last.held_at ELSE coalesce(last.held_at, now) END,
+        held_reason = CASE WHEN last.held_at IS NULL THEN here.held_reason ELSE last.held_reason END
+        RETURNING i.* INTO last;
+    RETURN last;
+END $$;
+REVOKE ALL ON FUNCTION pawl.check_installation() FROM PUBLIC;
+COMMENT ON FUNCTION pawl.check_installation() IS 'Internal: compares where the tables live with where they last lived; holds a restored copy.';
+
+CREATE FUNCTION pawl.release_hold(reason text DEFAULT NULL) RETURNS boolean LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    was_held boolean;
+BEGIN
+    PERFORM pawl.check_installation();
+    UPDATE pawl.installation SET held_at = NULL, held_reason = NULL, released_at = clock_timestamp(), released_by = pawl.outer_user(),
+        released_reason = reason WHERE held_at IS NOT NULL;
+    was_held := FOUND;
+    IF was_held THEN
+        PERFORM pawl.mark_all();
+    END IF;
+    RETURN was_held;
+END $$;
+REVOKE ALL ON FUNCTION pawl.release_hold(text) FROM PUBLIC;
+COMMENT ON FUNCTION pawl.release_hold(text) IS
+'Lets a restored copy run. A database that was restored from a dump or a backup, cloned or upgraded by pg_upgrade holds still after its first worker
+registered: workers claim nothing, so that no side effect happens twice unasked. True: it was held.
+reason: kept in pawl.installation.';
+
+-- Hands workflows back that an ended worker had claimed. What somebody has locked (a step of the old worker that commits just now) is left for
+-- the next try: a heartbeat waits for nobody. Answers how many it handed back or ended.
+CREATE FUNCTION pawl.hand_back(workflow_keys bigint[], owners uuid[], epochs integer[], crashed boolean[]) RETURNS integer
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
+DECLARE
+    max_crashes integer := coalesce(nullif(current_setting('pawl.max_recoveries', true), '')::integer, 3);
+    returned integer;
+    marks integer;
+    poisoned bigint[];
+    now timestamptz := clock_timestamp();
+BEGIN
+    WITH lost AS MATERIALIZED (
+        SELECT w.workflow_key, l.crashed,
+            CASE WHEN l.crashed THEN
+                CASE WHEN EXISTS (SELECT FROM pawl.workflow_step s WHERE s.workflow_key = w.workflow_key AND s.epoch = w.epoch)
+                    THEN 1 ELSE w.crashes + 1 END
+                ELSE w.crashes END AS crashes
+        FROM unnest(workflow_keys, owners, epochs, crashed) l (workflow_key, owner, epoch, crashed)
+            JOIN pawl.workflow w ON w.workflow_key = l.workflow_key
+        WHERE w.workflow_key = ANY (workflow_keys) AND w.claimed_by = l.owner AND w.epoch = l.epoch
+        ORDER BY w.workflow_key
+        FOR UPDATE OF w SKIP LOCKED),
+    back AS (
+        UPDATE pawl.workflow w SET status = 'enqueued', rank = w.rank & ~1::bigint, ready_key = nextval('pawl.key_seq'), claimed_by = NULL,
+            running_in = NULL, recoveries = w.recoveries + CASE WHEN l.crashed THEN 1 ELSE 0 END, crashes = l.crashes
+        FROM lost l WHERE w.workflow_key = l.workflow_key
+        RETURNING w.workflow_key, w.queue_id, w.rank, w.ready_key, w.workflow_name, w.workflow_version, w.crashes),
+    marked AS MATERIALIZED (
+        SELECT pawl.mark_ready(b.queue_id, b.rank, b.ready_key, b.workflow_name, b.workflow_version)
+        FROM back b WHERE b.crashes < max_crashes)
+    SELECT (SELECT count(*) FROM marked), count(*), array_agg(b.workflow_key) FILTER (WHERE b.crashes >= max_crashes)
+        INTO marks, returned, poisoned FROM back b;
+    IF poisoned IS NULL THEN
+        RETURN returned;
+    END IF;
+
+    PERFORM pawl.add_history_partition(now);
+    WITH gone AS (DELETE FROM pawl.workflow w WHERE w.workflow_key = ANY (poisoned) RETURNING w.*)
+    INSERT INTO pawl.workflow_history (workflow_key, parent_key, created_at, run_at, started_at, completed_at, deadline_at, cancel_requested_at,
+        scheduled_at, worker_id, epoch, queue_id, priority, workflow_version, recoveries, pinned, status, status_reason, workflow_id, workflow_name,
+        partition_key, deduplication_id, forked_from, schedule_name, enqueued_by, headers, attributes, progress, input, error)
+    SELECT g.workflow_key, g.parent_key, g.created_at, g.run_at, g.started_at, now, g.deadline_at, g.cancel_requested_at,
+        g.scheduled_at, o.owner, g.epoch, g.queue_id, g.priority, g.workflow_version, g.recoveries, g.pinned, 'failed', 'crashes', g.workflow_id,
+        g.workflow_name, g.partition_key, g.deduplication_id, g.forked_from, g.schedule_name, g.enqueued_by, g.headers, g.attributes, g.progress,
+        g.input, jsonb_build_object('code', 'crashes', 'type', 'pawl', 'message', format(
+            'Its worker died %s times in a row while it ran this workflow, and no step was recorded in between: see the log of worker %s.',
+            g.crashes, o.owner), 'step', NULL, 'attempt', NULL,
+            'detail', jsonb_build_object('crashes', g.crashes, 'recoveries', g.recoveries, 'worker_id', o.owner), 'cause', NULL)
+    FROM gone g JOIN unnest(workflow_keys, owners) o (workflow_key, owner) ON o.workflow_key = g.workflow_key;
+    RETURN returned;
+END $$;
+REVOKE ALL ON FUNCTION pawl.hand_back(bigint[], uuid[], integer[], boolean[]) FROM PUBLIC;
+COMMENT ON FUNCTION pawl.hand_back(bigint[], uuid[], integer[], boolean[]) IS
+'Internal: makes workflows of ended workers claimable again; one that crashed too often fails.';
+
+CREATE FUNCTION pawl.reclaim_lost_workflows(worker_id uuid, impatient boolean) RETURNS integer LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    me ALIAS FOR $1;
+    lease CONSTANT interval := interval '10 seconds';
+    now timestamptz := clock_timestamp();
+    other record;
+    settling boolean;       -- the server has just started, or was promoted: a free lock means nothing yet
+    tried uuid[];
+    lost_keys bigint[];
+    lost_owners uuid[];
+    lost_epochs integer[];
+    lost_crashed boolean[];
+    returned integer := 0;
+BEGIN
+    SELECT greatest(pg_postmaster_start_time(), i.timeline_since) > now - lease INTO settling FROM pawl.installation i;
+    -- A shared try lock: those who look at the same moment do not take one another for the worker.
+    FOR other IN
+        SELECT w.worker_id, w.heartbeat_at, w.suspected_at, l.free
+        FROM pawl.worker w CROSS JOIN LATERAL (SELECT pg_try_advisory_xact_lock_shared(1346459468, w.worker_number) AS free) l
+        WHERE w.ended_at IS NULL AND w.worker_id <> me AND (l.free OR w.suspected_at IS NOT NULL OR w.heartbeat_at < now - lease)
+        ORDER BY w.worker_id
+    LOOP
+        IF other.heartbeat_at < now - lease
+            -- Half a beat less than a second: two looks of one worker are two beats of half a second apart.
+            OR (other.free AND NOT settling AND other.suspected_at < now - interval '900 milliseconds') THEN
+            UPDATE pawl.worker w SET status = 'dead', ended_at = now, suspected_at = NULL
+            WHERE w.worker_id = (SELECT l.worker_id FROM pawl.worker l WHERE l.worker_id = other.worker_id AND l.ended_at IS NULL
+                AND l.heartbeat_at = other.heartbeat_at FOR UPDATE SKIP LOCKED);
+        ELSIF other.free AND NOT settling AND other.suspected_at IS NULL THEN
+            UPDATE pawl.worker w SET suspected_at = now
+            WHERE w.worker_id = (SELECT l.worker_id FROM pawl.worker l WHERE l.worker_id = other.worker_id AND l.ended_at IS NULL
+                FOR UPDATE SKIP LOCKED);
+        ELSIF NOT other.free AND other.suspected_at IS NOT NULL THEN
+            UPDATE pawl.worker w SET suspected_at = NULL
+            WHERE w.worker_id = (SELECT l.worker_id FROM pawl.worker l WHERE l.worker_id = other.worker_id AND l.ended_at IS NULL
+                FOR UPDATE SKIP LOCKED);
+        END IF;
+    END LOOP;
+
+    -- What ended and may still own something: tried at once, and again each second while another transaction has a lock on some of it.
+    SELECT array_agg(w.worker_id) INTO tried FROM pawl.worker w
+        WHERE w.ended_at IS NOT NULL AND w.reclaimed_at IS NULL AND (w.suspected_at IS NULL OR w.suspected_at < now - interval '1 second');
+    IF (tried IS NULL AND NOT impatient) OR NOT pg_try_advisory_xact_lock(1346459468, -1) THEN
+        RETURN 0;
+    END IF;
+    SELECT array_agg(w.workflow_key), array_agg(w.claimed_by), array_agg(w.epoch), array_agg(k.status IS DISTINCT FROM 'stopped')
+        INTO lost_keys, lost_owners, lost_epochs, lost_crashed
+        FROM pawl.workflow w LEFT JOIN pawl.worker k ON k.worker_id = w.claimed_by
+        WHERE w.claimed_by IS NOT NULL AND (k.worker_id IS NULL OR k.ended_at IS NOT NULL);
+    IF lost_keys IS NOT NULL THEN
+        returned := pawl.hand_back(lost_keys, lost_owners, lost_epochs, lost_crashed);
+    END IF;
+    UPDATE pawl.worker w SET suspected_at = now,
+        reclaimed_at = CASE WHEN w.worker_id = ANY (lost_owners) AND returned < cardinality(lost_keys) THEN NULL ELSE now END
+        WHERE w.worker_id = ANY (tried);
+    RETURN returned;
+END $$;
+REVOKE ALL ON FUNCTION pawl.reclaim_lost_workflows(uuid, boolean) FROM PUBLIC;
+COMMENT ON FUNCTION pawl.reclaim_lost_workflows(uuid, boolean) IS
+'Internal: looks for dead workers and hands their workflows back; impatient: also looks for what belongs to no live worker at all.';
+
+CREATE FUNCTION pawl.holds_life_line(worker_number integer) RETURNS boolean LANGUAGE sql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+    SELECT EXISTS (SELECT FROM pg_locks l JOIN pg_database d ON d.oid = l.database
+        WHERE d.datname = current_database() AND l.locktype = 'advisory' AND l.classid = 1346459468 AND l.objid::bigint = $1 AND l.objsubid = 2
+            AND l.pid = pg_backend_pid() AND l.mode = 'ExclusiveLock' AND l.granted)
+$$;
+REVOKE ALL ON FUNCTION pawl.holds_life_line(integer) FROM PUBLIC;
+COMMENT ON FUNCTION pawl.holds_life_line(integer) IS 'Internal: whether this session is the life line of that worker.';
+
+CREATE FUNCTION pawl.register_worker(worker_id uuid, worker_name text, hostname text, pid integer, version text, protocol integer,
+    concurrency integer, queues text[], workflow_names text[], workflow_versions integer[], plugins text[])
+RETURNS TABLE (worker_number integer, heartbeat_interval interval, lease interval, max_payload integer, held boolean, held_reason text)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    known pawl.worker;
+    place pawl.installation;
+    stale record;
+BEGIN
+    IF register_worker.protocol IS DISTINCT FROM 1 THEN
+        RAISE EXCEPTION USING ERRCODE = 'PW003', MESSAGE = 'the worker speaks another protocol than the extension',
+            DETAIL = format('The worker speaks protocol %s, the extension protocol 1.', coalesce(register_worker.protocol::text, 'null')),
+            HINT = 'Install pawld and the extension of one release, then ALTER EXTENSION pawl UPDATE.';
+    END IF;
+    IF register_worker.worker_id IS NULL THEN
+        PERFORM pawl.refuse_argument('worker_id must not be null', 'It is the incarnation of the worker.', 'Give a random uuid, a new one each time.');
+    END IF;
+    PERFORM pawl.check_name('worker_name', register_worker.worker_name, 128);
+    PERFORM pawl.check_name('hostname', register_worker.hostname, 255);
+    PERFORM pawl.check_name('version', register_worker.version, 128);
+    IF register_worker.pid IS NULL OR register_worker.concurrency IS NULL OR register_worker.concurrency < 1 THEN
+        PERFORM pawl.refuse_argument('pid must not be null, and concurrency must be at least 1',
+            format('pid is %s, concurrency is %s.', coalesce(register_worker.pid::text, 'null'), coalesce(register_worker.concurrency::text, 'null')),
+            'concurrency is how many workflows the worker runs at once.');
+    END IF;
+    IF cardinality(workflow_names) IS DISTINCT FROM cardinality(workflow_versions) OR cardinality(workflow_names) IS DISTINCT FROM cardinality(plugins)
+        OR workflow_names IS NULL THEN
+        PERFORM pawl.refuse_lengths(cardinality(workflow_names), cardinality(workflow_versions), cardinality(plugins));
+    END IF;
+    PERFORM pawl.check_name('a workflow name', h.workflow_name, 128), pawl.check_name('a plugin', h.plugin, 1024)
+        FROM unnest(workflow_names, plugins) h (workflow_name, plugin);
+    PERFORM pawl.check_name('a queue', q, 128) FROM unnest(register_worker.queues) q;
+    IF EXISTS (SELECT FROM unnest(workflow_versions) v WHERE v IS NULL OR v < 1)
+        OR EXISTS (SELECT FROM unnest(workflow_names, workflow_versions) h (n, v) GROUP BY h.n, h.v HAVING count(*) > 1) THEN
+        PERFORM pawl.refuse_argument('workflow_versions are wrong', 'Each is at least 1, and no handler is given twice.',
+            'Give each name and version once.');
+    END IF;
+    PERFORM pawl.may_inspect();         -- loads the library: its settings are known and checked from then on
+
+    SELECT w.* INTO known FROM pawl.worker w WHERE w.worker_id = register_worker.worker_id FOR UPDATE;
+    IF known.worker_id IS NOT NULL AND (known.ended_at IS NOT NULL OR NOT pawl.holds_life_line(known.worker_number)) THEN
+        RAISE EXCEPTION USING ERRCODE = 'PW004', MESSAGE = format('worker %s cannot register again', register_worker.worker_id),
+            DETAIL = CASE WHEN known.ended_at IS NULL THEN 'This session is not its life line.' ELSE format('It is %s.', known.status) END,
+            HINT = 'Drop what it was running and register with a new worker_id.';
+    END IF;
+    place := pawl.check_installation();
+    IF known.worker_id IS NOT NULL THEN
+        UPDATE pawl.worker w SET heartbeat_at = clock_timestamp(), worker_name = register_worker.worker_name, hostname = register_worker.hostname,
+            pid = register_worker.pid, version = register_worker.version, concurrency = register_worker.concurrency, queues = register_worker.queues
+            WHERE w.worker_id = known.worker_id;
+        DELETE FROM pawl.worker_handler h WHERE h.worker_id = known.worker_id;
+    ELSE
+        -- An incarnation that this session was the life line of is over.
+        FOR stale IN SELECT l.objid FROM pg_locks l WHERE l.pid = pg_backend_pid() AND l.locktype = 'advisory' AND l.classid = 1346459468
+            AND l.objsubid = 2 AND l.mode = 'ExclusiveLock' AND l.objid::bigint BETWEEN 1 AND 2147483647 LOOP
+            PERFORM pg_advisory_unlock(1346459468, stale.objid::bigint::integer);
+        END LOOP;
+        -- So is one of the same process whose life line is gone: it says so by taking a new incarnation.
+        FOR stale IN SELECT w.worker_id, w.worker_number FROM pawl.worker w
+            WHERE w.ended_at IS NULL AND w.worker_name = register_worker.worker_name AND w.hostname = register_worker.hostname
+                AND w.pid = register_worker.pid ORDER BY w.worker_id FOR UPDATE SKIP LOCKED LOOP
+            IF pg_try_advisory_xact_lock_shared(1346459468, stale.worker_number) THEN
+                UPDATE pawl.worker w SET status = 'dead', ended_at = clock_timestamp(), suspected_at = NULL WHERE w.worker_id = stale.worker_id;
+            END IF;
+        END LOOP;
+        LOOP
+            known.worker_number := nextval('pawl.worker_number_seq');
+            EXIT WHEN pg_try_advisory_lock(1346459468, known.worker_number);
+        END LOOP;
+        INSERT INTO pawl.worker (worker_id, worker_number, pid, protocol, concurrency, status, worker_name, hostname, version, role_name, queues)
+            VALUES (register_worker.worker_id, known.worker_number, register_worker.pid, register_worker.protocol, register_worker.concurrency,
+                'running', register_worker.worker_name, register_worker.hostname, register_worker.version, pawl.outer_user(), register_worker.queues);
+    END IF;
+    INSERT INTO pawl.worker_handler (worker_id, workflow_name, workflow_version, plugin)
+        SELECT register_worker.worker_id, h.n, h.v, h.p FROM unnest(workflow_names, workflow_versions, plugins) h (n, v, p);
+    INSERT INTO pawl.known_handler (workflow_name)
+        SELECT n FROM unnest(workflow_names) n WHERE NOT EXISTS (SELECT FROM pawl.known_handler k WHERE k.workflow_name = n)
+        GROUP BY n ORDER BY n ON CONFLICT DO NOTHING;
+    IF FOUND THEN
+        PERFORM pawl.invalidate_caches();
+    END IF;
+    PERFORM pawl.add_history_partition(clock_timestamp()), pawl.add_history_partition(clock_timestamp() + interval '1 month');
+    PERFORM pawl.reclaim_lost_workflows(register_worker.worker_id, false);
+
+    RETURN QUERY SELECT known.worker_number, interval '500 milliseconds', interval '10 seconds',
+        coalesce((SELECT s.setting::integer FROM pg_settings s WHERE s.name = 'pawl.max_payload'), 1048576),
+        place.held_at IS NOT NULL, place.held_reason;
+END $$;
+REVOKE ALL ON FUNCTION pawl.register_worker(uuid, text, text, integer, text, integer, integer, text[], text[], integer[], text[]) FROM PUBLIC;
+COMMENT ON FUNCTION pawl.register_worker(uuid, text, text, integer, text, integer, integer, text[], text[], integer[], text[]) IS
+'Registers a worker; this session is its life line: it takes a session-level advisory lock that is the worker''s life.
+worker_id: a random incarnation. Registering it again on the same session replaces its handlers; an ended one is refused (PW004).
+worker_name, hostname, pid, version: for people, in pawl.workers. A worker with the name, hostname and pid of another whose life line is gone ends that one.
+protocol: 1, otherwise PW003.
+concurrency: how many workflows it runs at once.
+queues: the queues it serves, NULL for all.
+workflow_names, workflow_versions, plugins: the handlers it can run, arrays of one length.
+Result: worker_number (of its lock), heartbeat_interval and lease to keep, max_payload in bytes, whether the database is held, and why.';
+
+CREATE FUNCTION pawl.heartbeat(worker_id uuid, running integer, status text) RETURNS TABLE (alive boolean, held boolean, reclaimed integer)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    place pawl.installation;
+    hourly boolean := false;
+BEGIN
+    IF heartbeat.worker_id IS NULL OR running IS NULL OR heartbeat.running < 0 OR heartbeat.status IS NULL
+        OR heartbeat.status NOT IN ('running', 'draining') THEN
+        PERFORM pawl.refuse_argument('a heartbeat needs a worker_id, how many workflows run, and a status',
+            format('running is %s, status is %s.', coalesce(heartbeat.running::text, 'null'), coalesce(quote_literal(left(heartbeat.status, 64)), 'null')),
+            'running is at least 0, status is running or draining.');
+    END IF;
+    -- A lost standby must not make everyone look dead.
+    PERFORM set_config('synchronous_commit', 'off', true);
+    UPDATE pawl.worker w SET heartbeat_at = clock_timestamp(), running = heartbeat.running, status = heartbeat.status
+        WHERE w.worker_id = heartbeat.worker_id AND w.ended_at IS NULL;
+    alive := FOUND;
+    SELECT i.* INTO place FROM pawl.installation i;
+    held := place.held_at IS NOT NULL;
+    reclaimed := 0;
+    IF NOT alive THEN
+        RETURN NEXT;
+        RETURN;
+    END IF;
+    IF place.heartbeat_at < clock_timestamp() - interval '10 seconds' THEN
+        UPDATE pawl.installation i SET heartbeat_at = clock_timestamp()
+            WHERE i.singleton = (SELECT l.singleton FROM pawl.installation l FOR UPDATE SKIP LOCKED);
+    END IF;
+    IF place.maintained_at < clock_timestamp() - interval '1 hour' THEN
+        UPDATE pawl.installation i SET maintained_at = clock_timestamp() WHERE i.singleton = (
+            SELECT l.singleton FROM pawl.installation l WHERE l.maintained_at < clock_timestamp() - interval '1 hour' FOR UPDATE SKIP LOCKED);
+        hourly := FOUND;
+    END IF;
+    reclaimed := pawl.reclaim_lost_workflows(heartbeat.worker_id, hourly);
+    IF hourly THEN
+        PERFORM pawl.add_history_partition(clock_timestamp()), pawl.add_history_partition(clock_timestamp() + interval '1 month');
+        WITH gone AS (DELETE FROM pawl.worker w WHERE w.ended_at < clock_timestamp() - interval '1 day' AND w.reclaimed_at IS NOT NULL
+            RETURNING w.worker_id)
+        DELETE FROM pawl.worker_handler h USING gone g WHERE h.worker_id = g.worker_id;
+    END IF;
+    RETURN NEXT;
+END $$;
+REVOKE ALL ON FUNCTION pawl.heartbeat(uuid, integer, text) FROM PUBLIC;
+COMMENT ON FUNCTION pawl.heartbeat(uuid, integer, text) IS
+'Says that a worker lives; each 500 ms, on its life line. Also finds dead workers and hands their workflows back, and once an hour makes partitions ahead
+and forgets workers that ended over a day ago.
+worker_id: as registered. running: how many workflows it runs. status: running or draining.
+Result: alive (false: it was declared dead; drop every run and register a new worker_id), held (a restored copy: nothing can be claimed until
+release_hold), reclaimed (how many workflows of dead workers it handed back).';
+
+CREATE FUNCTION pawl.unregister_worker(worker_id uuid) RETURNS integer LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    known pawl.worker;
+    own_keys bigint[];
+    own_epochs integer[];
+    returned integer := 0;
+BEGIN
+    SELECT w.* INTO known FROM pawl.worker w WHERE w.worker_id = unregister_worker.worker_id FOR UPDATE;
+    IF known.worker_id IS NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'PW004', MESSAGE = format('worker %s is not known', coalesce(unregister_worker.worker_id::text, 'null')),
+            HINT = 'Register it first; workers that ended over a day ago are forgotten.';
+    ELSIF known.ended_at IS NULL THEN
+        UPDATE pawl.worker w SET status = 'stopped', ended_at = clock_timestamp(), running = 0, suspected_at = NULL WHERE w.worker_id = known.worker_id;
+        SELECT array_agg(w.workflow_key), array_agg(w.epoch) INTO own_keys, own_epochs FROM pawl.workflow w WHERE w.claimed_by = known.worker_id;
+        IF own_keys IS NOT NULL THEN
+            returned := pawl.hand_back(own_keys, array_fill(known.worker_id, ARRAY[cardinality(own_keys)]), own_epochs,
+                array_fill(false, ARRAY[cardinality(own_keys)]));
+        END IF;
+        -- What was locked just now, others hand back at their next heartbeat.
+        UPDATE pawl.worker w SET reclaimed_at = CASE WHEN returned = coalesce(cardinality(own_keys), 0) THEN clock_timestamp() END
+            WHERE w.worker_id = known.worker_id;
+    END IF;
+    IF pawl.holds_life_line(known.worker_number) THEN
+        PERFORM pg_advisory_unlock(1346459468, known.worker_number);
+    END IF;
+    RETURN returned;
+END $$;
+REVOKE ALL ON FUNCTION pawl.unregister_worker(uuid) FROM PUBLIC;
+COMMENT ON FUNCTION pawl.unregister_worker(uuid) IS
+'The orderly end of a worker, on its life line: hands back what it still holds (not counted as a crash) and gives up its lock. Answers how many it handed back.
+worker_id: as registered; one that ended already is no error, an unknown one is (PW004).';
