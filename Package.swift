@@ -21,10 +21,10 @@ let package = Package(
         // The SDK's ELF note, in a target of its own because the host links CPawlPlugin too.
         .target(name: "CPawlNote", dependencies: ["CPawlPlugin"]),
         .target(name: "Pawl", dependencies: ["CPawlPlugin", "CPawlNote"]),
-        .target(name: "PostgresClient", dependencies: ["CLibPQ"]),
+        .target(name: "PostgresClient", dependencies: ["CLibPQ", "Locking"]),
         .target(name: "Locking"),
         .target(name: "WorkflowEngine", dependencies: ["Locking"]),
-        .target(name: "PostgresStore", dependencies: ["PostgresClient", "WorkflowEngine"]),
+        .target(name: "PostgresStore", dependencies: ["Locking", "PostgresClient", "WorkflowEngine"]),
         .target(name: "PluginRegistry", dependencies: ["CPawlPlugin", "WorkflowEngine"]),
         .executableTarget(
             name: "pawld",
@@ -45,11 +45,12 @@ let package = Package(
         .target(name: "PostgresTestSupport", dependencies: ["CLibPQ"], path: "Tests/PostgresTestSupport"),
         .testTarget(name: "ArchitectureTests"),
         .testTarget(name: "PawlTests", dependencies: ["Pawl", "CPawlPlugin"]),
-        .testTarget(name: "PostgresClientTests", dependencies: ["PostgresClient", "PostgresTestSupport"]),
+        .testTarget(name: "PostgresClientTests", dependencies: ["Locking", "PostgresClient", "PostgresTestSupport"]),
         // A store in memory that a test can cut, refuse and delay at every write, and handlers written in plain Swift.
         .target(name: "WorkflowTestSupport", dependencies: ["Locking", "WorkflowEngine"], path: "Tests/WorkflowTestSupport"),
         .testTarget(name: "WorkflowEngineTests", dependencies: ["Locking", "WorkflowEngine", "WorkflowTestSupport"]),
-        .testTarget(name: "PostgresStoreTests", dependencies: ["PostgresStore", "WorkflowEngine", "PostgresTestSupport"]),
+        .testTarget(
+            name: "PostgresStoreTests", dependencies: ["Locking", "PostgresClient", "PostgresStore", "WorkflowEngine", "PostgresTestSupport"]),
         .testTarget(name: "PluginRegistryTests", dependencies: ["PluginRegistry", "WorkflowEngine", "WorkflowTestSupport", "CPawlPlugin"]),
         .testTarget(name: "EndToEndTests", dependencies: ["PostgresTestSupport"], exclude: ["Fixtures"]),
     ]

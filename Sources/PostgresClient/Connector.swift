@@ -1,0 +1,107 @@
+import CLibPQ
+import Glibc
+import Locking
+
+/// A thread for what libpq can only do by blocking: connecting and cancelling.
+package final class Connector: @unchecked Sendable {  // the queue is locked; the thread is set once
+    private struct Queue {
+        var jobs: [@Sendable () -> Void] = []
+        var stopping = false
+    }
+
+    private let queue = Locked(Queue())
+    private let wakeDescriptor: Int32
+    private var thread: SystemThread?
+
+    package init() {
+        wakeDescriptor = pawl_eventfd(0)
+        precondition(wakeDescriptor >= 0, "no descriptors left: errno \(errno)")
+        thread = SystemThread(name: "pawl-connect") { [queue, wakeDescriptor] in Self.run(queue, wakeDescriptor) }
+    }
+
+    /// Ends the thread once the job at hand is done, and waits for it.
+    package func stop() {
+        guard let thread else { return }
+        queue.withLock { $0.stopping = true }
+        signal()
+        thread.join()
+        self.thread = nil
+        Glibc.close(wakeDescriptor)
+    }
+
+    private func signal() {
+        var one: UInt64 = 1
+        _ = write(wakeDescriptor, &one, 8)
+    }
+
+    private static func run(_ queue: Locked<Queue>, _ wakeDescriptor: Int32) {
+        while true {
+            var counter: UInt64 = 0
+            _ = read(wakeDescriptor, &counter, 8)
+            while true {
+                let (job, stopping) = queue.withLock { queue -> ((@Sendable () -> Void)?, Bool) in
+                    (queue.jobs.isEmpty ? nil : queue.jobs.removeFirst(), queue.stopping)
+                }
+                if stopping { return }
+                guard let job else { break }
+                job()
+            }
+        }
+    }
+
+    private func enqueue(_ job: @escaping @Sendable () -> Void) {
+        queue.withLock { $0.jobs.append(job) }
+        signal()
+    }
+
+    /// Tries once. `completion` is called on `loop`, with a connection in pipeline mode.
+    package func connect(
+        _ options: ConnectionOptions, loop: EventLoop, completion: @escaping @Sendable (Result<Connection, PostgresError>) -> Void
+    ) {
+        enqueue { [self] in
+            do throws(PostgresError) {
+                let fresh = try FreshConnection(options)
+                loop.post { completion(.success(Connection(fresh, loop: loop, connector: self))) }
+            } catch {
+                loop.post { completion(.failure(error)) }
+            }
+        }
+    }
+
+    /// Asks the server to cancel what `target` runs; frees it. Whether it did shows in the statement's own answer.
+    func cancel(_ target: CancelTarget) {
+        enqueue {
+            var reason = [CChar](repeating: 0, count: 256)
+            _ = PQcancel(target.pointer, &reason, Int32(reason.count))
+            PQfreeCancel(target.pointer)
+        }
+    }
+}
+
+/// A connection on its way from the connector's thread to its loop.
+struct FreshConnection: @unchecked Sendable {  // handed from one thread to another, which is then its only user
+    let pointer: OpaquePointer
+    let identity: BackendIdentity
+
+    init(_ options: ConnectionOptions) throws(PostgresError) {
+        pointer = try options.connect()
+        let result = PQexec(pointer, "SELECT backend_start::text FROM pg_catalog.pg_stat_get_activity(pg_catalog.pg_backend_pid())")
+        defer { PQclear(result) }
+        guard let result, PQresultStatus(result) == PGRES_TUPLES_OK, PQntuples(result) == 1, let start = PQgetvalue(result, 0, 0) else {
+            let error = result.map { PostgresError(result: $0) } ?? PostgresError(connection: pointer, code: .cannotConnect)
+            PQfinish(pointer)
+            throw error
+        }
+        identity = BackendIdentity(processID: PQbackendPID(pointer), startedAt: String(cString: start))
+        guard PQsetnonblocking(pointer, 1) == 0, PQenterPipelineMode(pointer) == 1 else {
+            let error = PostgresError(connection: pointer, code: .cannotConnect)
+            PQfinish(pointer)
+            throw error
+        }
+    }
+}
+
+/// What a cancel needs to know.
+struct CancelTarget: @unchecked Sendable {  // made on the loop, used and freed on the connector's thread
+    let pointer: OpaquePointer
+}
