@@ -10,15 +10,18 @@ package struct ConnectionOptions: Sendable {
     /// Settings of the session; RESET ALL returns to them.
     package var settings: [(name: String, value: String)]
     package var statements: [PreparedStatement]
+    /// One text that, with the process id, tells this server process from all others (see `BackendIdentity`).
+    package var identityQuery: String?
 
     package init(
         connectionString: String, applicationName: String = "pawld", settings: [(name: String, value: String)] = [],
-        statements: [PreparedStatement] = []
+        statements: [PreparedStatement] = [], identityQuery: String? = nil
     ) {
         self.connectionString = connectionString
         self.applicationName = applicationName
         self.settings = settings
         self.statements = statements
+        self.identityQuery = identityQuery
     }
 
     /// What libpq is given: the user's words, then ours where the user was silent.

@@ -85,14 +85,18 @@ struct FreshConnection: @unchecked Sendable {  // handed from one thread to anot
 
     init(_ options: ConnectionOptions) throws(PostgresError) {
         pointer = try options.connect()
-        let result = PQexec(pointer, "SELECT backend_start::text FROM pg_catalog.pg_stat_get_activity(pg_catalog.pg_backend_pid())")
-        defer { PQclear(result) }
-        guard let result, PQresultStatus(result) == PGRES_TUPLES_OK, PQntuples(result) == 1, let start = PQgetvalue(result, 0, 0) else {
-            let error = result.map { PostgresError(result: $0) } ?? PostgresError(connection: pointer, code: .cannotConnect)
-            PQfinish(pointer)
-            throw error
+        var mark = ""
+        if let query = options.identityQuery {
+            let result = PQexec(pointer, query)
+            defer { PQclear(result) }
+            guard let result, PQresultStatus(result) == PGRES_TUPLES_OK, PQntuples(result) == 1, let value = PQgetvalue(result, 0, 0) else {
+                let error = result.map { PostgresError(result: $0) } ?? PostgresError(connection: pointer, code: .cannotConnect)
+                PQfinish(pointer)
+                throw error
+            }
+            mark = String(cString: value)
         }
-        identity = BackendIdentity(processID: PQbackendPID(pointer), startedAt: String(cString: start))
+        identity = BackendIdentity(processID: PQbackendPID(pointer), mark: mark)
         guard PQsetnonblocking(pointer, 1) == 0, PQenterPipelineMode(pointer) == 1 else {
             let error = PostgresError(connection: pointer, code: .cannotConnect)
             PQfinish(pointer)

@@ -51,7 +51,7 @@ package enum LogLevel: Int, Sendable {
 /// What a store tells about its life, on the loop thread.
 package enum StoreStatus: Sendable, Equatable {
     /// It holds the life line and takes work. `held`: the database is a restored copy that nobody has released yet; nothing runs until then.
-    case registered(workerID: String, workerNumber: Int32, held: String?)
+    case registered(workerID: String, workerNumber: Int32, maximumPayload: Int, held: String?)
     /// It lost the life line, or never had it yet; it is trying.
     case disconnected
 }
