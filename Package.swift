@@ -52,6 +52,9 @@ let package = Package(
         .testTarget(
             name: "PostgresStoreTests", dependencies: ["Locking", "PostgresClient", "PostgresStore", "WorkflowEngine", "PostgresTestSupport"]),
         .testTarget(name: "PluginRegistryTests", dependencies: ["PluginRegistry", "WorkflowEngine", "WorkflowTestSupport", "CPawlPlugin"]),
+        .testTarget(
+            name: "pawldTests",
+            dependencies: ["pawld", .product(name: "ArgumentParser", package: "swift-argument-parser"), .product(name: "Logging", package: "swift-log")]),
         .testTarget(name: "EndToEndTests", dependencies: ["PostgresTestSupport"], exclude: ["Fixtures"]),
     ]
 )
