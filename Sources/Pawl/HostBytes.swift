@@ -187,7 +187,8 @@ extension HandlerRun {
             try await stop()
         case PawlStatus.misuse where scope == PawlScope.invalid:
             throw WorkflowMisuse(
-                code: "bad_branch", message: "\"\(name)\" was called in a branch whose name is not 1 to 128 bytes of text; give it another name")
+                code: "bad_branch",
+                message: "\"\(name)\" was called in a branch whose name is not 1 to 128 bytes of text; give it another name")
         case PawlStatus.misuse:
             throw WorkflowMisuse(
                 code: reply.failure?.code ?? "misuse", message: reply.failure?.message ?? "\"\(name)\" broke a rule of the host")

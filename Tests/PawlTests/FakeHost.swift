@@ -68,7 +68,8 @@ final class FakeHost: Sendable {
 
     /// Runs to the end and releases.
     func run(
-        _ name: String, version: Int32 = 1, input: String = "null", recorded: [String: FakeRun.Record] = [:], headers: String? = nil, retries: Int = 0,
+        _ name: String, version: Int32 = 1, input: String = "null", recorded: [String: FakeRun.Record] = [:], headers: String? = nil,
+        retries: Int = 0,
         sql: @escaping @Sendable (String, [String?]) -> FakeRun.SQLAnswer = { _, _ in .rows("") }
     ) async throws -> FakeRun {
         let run = try start(name, version: version, input: input, recorded: recorded, headers: headers, retries: retries, sql: sql)

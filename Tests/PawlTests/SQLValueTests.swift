@@ -11,18 +11,21 @@ import Testing
         #expect(try texts("a'b", 1, -1 as Int64, UInt8(7), true, nil, missing, present) == ["a'b", "1", "-1", "7", "true", nil, nil, "5"])
         #expect(try texts(1.5, Double.nan, -Double.infinity, Float(0.1)) == ["1.5", "NaN", "-Infinity", "0.1"])
         #expect(try texts(Decimal(string: "12345678901234567890.123456789")) == ["12345678901234567890.123456789"])
-        #expect(try texts(Date(timeIntervalSince1970: 0), Date(timeIntervalSince1970: -0.000_001)) == [
-            "1970-01-01T00:00:00.000000Z", "1969-12-31T23:59:59.999999Z",
-        ])
+        #expect(
+            try texts(Date(timeIntervalSince1970: 0), Date(timeIntervalSince1970: -0.000_001)) == [
+                "1970-01-01T00:00:00.000000Z", "1969-12-31T23:59:59.999999Z",
+            ])
         let id = try #require(UUID(uuidString: "019AA5D0-0000-7000-8000-000000000001"))
         #expect(try texts(id, Data([0, 255, 16])) == ["019AA5D0-0000-7000-8000-000000000001", "\\x00ff10"])
     }
 
     @Test func arraysAreLiteralsWhoseTextsCannotBreakOut() throws {
-        #expect(try texts([1, 2], [String](), ["a", "NULL", "", "x,y", "q\"\\{}", "ä\n"]) == [
-            #"{"1","2"}"#, "{}", "{\"a\",\"NULL\",\"\",\"x,y\",\"q\\\"\\\\{}\",\"ä\n\"}",
-        ])
-        #expect(try texts([1, nil] as [Int?], [[1, 2], [3, 4]], [Data([1])]) == [#"{"1",NULL}"#, #"{{"1","2"},{"3","4"}}"#, #"{"\\x01"}"#])
+        #expect(
+            try texts([1, 2], [String](), ["a", "NULL", "", "x,y", "q\"\\{}", "ä\n"]) == [
+                #"{"1","2"}"#, "{}", "{\"a\",\"NULL\",\"\",\"x,y\",\"q\\\"\\\\{}\",\"ä\n\"}",
+            ])
+        #expect(
+            try texts([1, nil] as [Int?], [[1, 2], [3, 4]], [Data([1])]) == [#"{"1",NULL}"#, #"{{"1","2"},{"3","4"}}"#, #"{"\\x01"}"#])
     }
 
     @Test func jsonIsWritten() throws {
@@ -83,8 +86,10 @@ import Testing
         #expect(
             all == [
                 Everything(
-                    id: 9_007_199_254_740_993, name: "Ada", price: try #require(Decimal(string: "12.50")), ratio: 0.1, ok: true, at: instant,
-                    day: Date(timeIntervalSince1970: 1_795_219_200), token: try #require(UUID(uuidString: "019aa5d0-0000-7000-8000-000000000001")),
+                    id: 9_007_199_254_740_993, name: "Ada", price: try #require(Decimal(string: "12.50")), ratio: 0.1, ok: true,
+                    at: instant,
+                    day: Date(timeIntervalSince1970: 1_795_219_200),
+                    token: try #require(UUID(uuidString: "019aa5d0-0000-7000-8000-000000000001")),
                     bytes: Data([0, 255]), status: .shipped, note: nil, tags: ["a", "b c", "NULL", "q\"\\"], holes: [1, nil],
                     grid: [[1, 2], [3, 4]], line: Line(sku: "a", count: 1), lines: [Line(sku: "b", count: 2)])
             ])
@@ -96,17 +101,23 @@ import Testing
         #expect(try rows(#""columns":[["s",25]],"rows":[["placed"]]"#, as: Status.self) == [.placed])
         #expect(try rows(#""columns":[["j",3802]],"rows":[["[1,2]"]]"#, as: [Int].self) == [[1, 2]])
         #expect(try rows(#""columns":[["a",1007]],"rows":[["{1,2}"]]"#, as: [Int].self) == [[1, 2]])
-        #expect(try rows(#""columns":[["at",1184]],"rows":[["1970-01-01 00:00:00+00"]]"#, as: Date.self) == [Date(timeIntervalSince1970: 0)])
+        #expect(
+            try rows(#""columns":[["at",1184]],"rows":[["1970-01-01 00:00:00+00"]]"#, as: Date.self) == [Date(timeIntervalSince1970: 0)])
     }
 
     struct Pair: Codable { var a: Int, b: Int }
 
     @Test(arguments: [
         (#""columns":[["a",23]],"rows":[["1"]]"#, "row 1 of the result is no Pair: $.b is missing"),
-        (#""columns":[["a",23],["b",23]],"rows":[["1","2"],["1",null]]"#, "row 2 of the result is no Pair: $.b is null where a Int is needed"),
+        (
+            #""columns":[["a",23],["b",23]],"rows":[["1","2"],["1",null]]"#,
+            "row 2 of the result is no Pair: $.b is null where a Int is needed"
+        ),
         (#""columns":[["a",23],["b",25]],"rows":[["1","x"]]"#, "row 1 of the result is no Pair: $.b: the value is no Int"),
-        (#""columns":[["a",23],["b",23],["b",23]],"rows":[["1","2","3"]]"#,
-            "row 1 of the result is no Pair: $.b: the result has more than one column of that name"),
+        (
+            #""columns":[["a",23],["b",23],["b",23]],"rows":[["1","2","3"]]"#,
+            "row 1 of the result is no Pair: $.b: the result has more than one column of that name"
+        ),
     ])
     func whatDoesNotFitIsSaid(_ json: String, _ message: String) throws {
         let failure = #expect(throws: WorkflowFailure.self) { try rows(json, as: Pair.self) }
@@ -131,7 +142,10 @@ import Testing
         #expect(abs(date.timeIntervalSince1970 - seconds) < 0.000_000_5)
     }
 
-    @Test(arguments: ["", "2026", "2026-13-01", "2026-02-29", "2026-11-21T", "2026-11-21T10", "2026-11-21T10:32:16.", "2026-11-21T10:32Zx", "infinity", "x"])
+    @Test(arguments: [
+        "", "2026", "2026-13-01", "2026-02-29", "2026-11-21T", "2026-11-21T10", "2026-11-21T10:32:16.", "2026-11-21T10:32Zx", "infinity",
+        "x",
+    ])
     func anythingElseIsNoDate(_ text: String) {
         #expect(Timestamp.date(from: text) == nil)
     }
@@ -149,7 +163,10 @@ import Testing
 }
 
 @Suite struct WordTests {
-    @Test(arguments: [("OutOfStock", "out_of_stock"), ("HTTPError", "http_error"), ("A", "a"), ("E2E", "e2_e"), ("snake_case", "snake_case"), ("ABC", "abc")])
+    @Test(arguments: [
+        ("OutOfStock", "out_of_stock"), ("HTTPError", "http_error"), ("A", "a"), ("E2E", "e2_e"), ("snake_case", "snake_case"),
+        ("ABC", "abc"),
+    ])
     func typeNamesBecomeWords(_ name: String, _ word: String) {
         #expect(WorkflowFailure.word(for: name) == word)
     }

@@ -167,7 +167,8 @@ import Testing
         #expect(run.output == #"["p1p2","q1q2","r1r2"]"#)
         #expect(
             Set(run.recorded.keys) == [
-                "charge[p]/reserve", "charge[p]/reserve#2", "charge[q]/reserve", "charge[q]/reserve#2", "charge[r]/reserve", "charge[r]/reserve#2",
+                "charge[p]/reserve", "charge[p]/reserve#2", "charge[q]/reserve", "charge[q]/reserve#2", "charge[r]/reserve",
+                "charge[r]/reserve#2",
             ])
         // Another order of the items finds each item's own steps.
         let again = try await Self.host.run("parallel", input: #"["r","p","q"]"#, recorded: run.recorded)
