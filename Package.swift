@@ -25,7 +25,9 @@ let package = Package(
         .target(name: "Locking"),
         .target(name: "WorkflowEngine", dependencies: ["Locking"]),
         .target(name: "PostgresStore", dependencies: ["Locking", "PostgresClient", "WorkflowEngine"]),
-        .target(name: "PluginRegistry", dependencies: ["CPawlPlugin", "WorkflowEngine"]),
+        // pipe2, process spawning and the like, which the Glibc module does not show.
+        .target(name: "CPluginSupport"),
+        .target(name: "PluginRegistry", dependencies: ["CPawlPlugin", "CPluginSupport", "Locking", "WorkflowEngine"]),
         .executableTarget(
             name: "pawld",
             dependencies: [
