@@ -1,6 +1,3 @@
 internal import ArgumentParser
-internal import PluginRegistry
 
-// Checking a plugin starts this program again, as a child that loads it.
-PluginProbe.runIfRequested()
 PawlCommand.main()

@@ -1,0 +1,2 @@
+// Stub: replaced by the suite's author.
+import Testing
