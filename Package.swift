@@ -25,7 +25,9 @@ let package = Package(
         .target(name: "Locking"),
         .target(name: "WorkflowEngine", dependencies: ["Locking"]),
         .target(name: "PostgresStore", dependencies: ["Locking", "PostgresClient", "WorkflowEngine"]),
-        .target(name: "PluginRegistry", dependencies: ["CPawlPlugin", "WorkflowEngine"]),
+        // pipe2, process spawning and the like, which the Glibc module does not show.
+        .target(name: "CPluginSupport"),
+        .target(name: "PluginRegistry", dependencies: ["CPawlPlugin", "CPluginSupport", "Locking", "WorkflowEngine"]),
         .executableTarget(
             name: "pawld",
             dependencies: [
@@ -44,14 +46,17 @@ let package = Package(
         // Databases of a test's own in the private cluster that scripts/with-cluster started.
         .target(name: "PostgresTestSupport", dependencies: ["CLibPQ"], path: "Tests/PostgresTestSupport"),
         .testTarget(name: "ArchitectureTests"),
-        .testTarget(name: "PawlTests", dependencies: ["Pawl", "CPawlPlugin"]),
+        .testTarget(name: "PawlTests", dependencies: ["Pawl", "CPawlPlugin", "Locking"]),
         .testTarget(name: "PostgresClientTests", dependencies: ["Locking", "PostgresClient", "PostgresTestSupport"]),
         // A store in memory that a test can cut, refuse and delay at every write, and handlers written in plain Swift.
         .target(name: "WorkflowTestSupport", dependencies: ["Locking", "WorkflowEngine"], path: "Tests/WorkflowTestSupport"),
         .testTarget(name: "WorkflowEngineTests", dependencies: ["Locking", "WorkflowEngine", "WorkflowTestSupport"]),
         .testTarget(
             name: "PostgresStoreTests", dependencies: ["Locking", "PostgresClient", "PostgresStore", "WorkflowEngine", "PostgresTestSupport"]),
-        .testTarget(name: "PluginRegistryTests", dependencies: ["PluginRegistry", "WorkflowEngine", "WorkflowTestSupport", "CPawlPlugin"]),
+        .testTarget(name: "PluginRegistryTests", dependencies: ["PluginRegistry", "WorkflowEngine", "WorkflowTestSupport", "CPawlPlugin", "pawl-cli"]),
+        .testTarget(
+            name: "pawldTests",
+            dependencies: ["pawld", .product(name: "ArgumentParser", package: "swift-argument-parser"), .product(name: "Logging", package: "swift-log")]),
         .testTarget(name: "EndToEndTests", dependencies: ["PostgresTestSupport"], exclude: ["Fixtures"]),
     ]
 )

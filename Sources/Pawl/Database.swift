@@ -40,7 +40,7 @@ public final class Database {
                 withParameterBytes(texts) { host.pointee.transaction_execute(run, scope, sql, $0, $1, resumeContinuation, context) }
             }
         }
-        return try SQLResult(json: try await run.value(of: reply, call: "SQL statement"))
+        return try SQLResult(json: try await run.value(of: reply, call: "SQL statement", in: scope))
     }
 }
 

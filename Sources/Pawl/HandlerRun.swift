@@ -30,17 +30,12 @@ final class HandlerRun: @unchecked Sendable {
     private static let closed = 1, finished = 2, call = 4
     /// Code that goes on calling after being told this often to stop is never resumed again.
     static let tarpitAfter = 64
-    /// Runs in memory, and runs that ended in the tarpit: for tests.
-    package static let live = Atomic<Int>(0), abandoned = Atomic<Int>(0)
 
     init(host: PluginHost, run: OpaquePointer, identity: WorkflowIdentity) {
         self.host = host
         self.run = run
         self.identity = identity
-        HandlerRun.live.add(1, ordering: .relaxed)
     }
-
-    deinit { HandlerRun.live.subtract(1, ordering: .relaxed) }
 
     /// Calls the host. nil: the run has ended, and the host was not called.
     func call<Answer>(_ body: (PluginHost, OpaquePointer) -> Answer) -> Answer? {
@@ -99,7 +94,6 @@ final class HandlerRun: @unchecked Sendable {
     /// is told that the run ended.
     func stop() async throws -> Never {
         if stops.add(1, ordering: .relaxed).newValue > HandlerRun.tarpitAfter {
-            HandlerRun.abandoned.add(1, ordering: .relaxed)
             end(.stopped)
             await withUnsafeContinuation { (_: UnsafeContinuation<Void, Never>) in }
         }

@@ -177,7 +177,7 @@ extension HandlerRun {
     }
 
     /// The value of a reply, or the error that the handler sees.
-    func value(of reply: HostReply, call name: String) async throws -> Data {
+    func value(of reply: HostReply, call name: String, in scope: pawl_scope) async throws -> Data {
         switch reply.status {
         case PawlStatus.ok:
             return reply.value.isEmpty ? PayloadCoding.null : reply.value
@@ -185,6 +185,10 @@ extension HandlerRun {
             throw reply.failure ?? WorkflowFailure(code: "unknown", message: "\"\(name)\" failed, and the host gave no reason")
         case PawlStatus.stopped:
             try await stop()
+        case PawlStatus.misuse where scope == PawlScope.invalid:
+            throw WorkflowMisuse(
+                code: "bad_branch",
+                message: "\"\(name)\" was called in a branch whose name is not 1 to 128 bytes of text; give it another name")
         case PawlStatus.misuse:
             throw WorkflowMisuse(
                 code: reply.failure?.code ?? "misuse", message: reply.failure?.message ?? "\"\(name)\" broke a rule of the host")

@@ -2,14 +2,20 @@ internal import FoundationEssentials
 
 /// Dates as text: ISO 8601, and what PostgreSQL writes for its date and timestamp types.
 enum Timestamp {
+    /// 2001-01-01, in seconds since 1970.
+    private static let referenceDate = 978_307_200
+
     /// `2026-11-21T10:32:16.123456Z`
     static func text(of date: Date) throws -> String {
-        let microseconds = (date.timeIntervalSince1970 * 1_000_000).rounded()
+        // From the date's own origin, in two parts: nothing is lost that a Date can hold.
+        let interval = date.timeIntervalSinceReferenceDate
         // Years 1 to 9999: what has four digits.
-        guard microseconds >= -62_135_596_800_000_000, microseconds < 253_402_300_800_000_000 else {
+        guard interval >= -63_113_904_000, interval < 252_423_993_599.999_998 else {
             throw WorkflowFailure(code: "bad_value", message: "a date outside of the years 1 to 9999 cannot be written")
         }
-        let total = Int(microseconds)
+        let whole = interval.rounded(.down)
+        let microseconds = Int(((interval - whole) * 1_000_000).rounded())
+        let total = (Int(whole) + referenceDate) * 1_000_000 + microseconds
         let (days, inDay) = floorDivide(total, 86_400_000_000)
         let (year, month, day) = civil(days: days)
         let seconds = inDay / 1_000_000
@@ -75,7 +81,8 @@ enum Timestamp {
         }
         guard rest.isEmpty else { return nil }
         let total = days(year: year, month: month, day: day) * 86_400_000_000 + microseconds - offset * 1_000_000
-        return Date(timeIntervalSince1970: Double(total) / 1_000_000)
+        let (seconds, fraction) = floorDivide(total, 1_000_000)
+        return Date(timeIntervalSinceReferenceDate: Double(seconds - referenceDate) + Double(fraction) / 1_000_000)
     }
 
     // The proleptic Gregorian calendar by arithmetic (Howard Hinnant, "chrono-compatible low-level date algorithms").

@@ -27,6 +27,8 @@ public struct Workflow: Sendable {
     }
 
     /// Declares a workflow that reads its input as `Input` and ends without an output.
+    // Disfavored: a handler with a result means the other one.
+    @_disfavoredOverload
     public init<Input: Decodable & Sendable>(
         _ name: String, version: Int = 1, _ body: @escaping @Sendable (WorkflowContext, Input) async throws -> Void
     ) {

@@ -25,7 +25,7 @@ extension WorkflowContext {
             return name.withBytes { host.pointee.transaction_begin(run, scope, $0, &options, keepReply, context) }
         }
         if let begun {
-            return try PayloadCoding.decodeRecorded(Value.self, from: try await run.value(of: begun, call: name), step: name)
+            return try PayloadCoding.decodeRecorded(Value.self, from: try await run.value(of: begun, call: name, in: scope), step: name)
         }
         while true {
             let result = try await StepResult.of { try await body(Database(run: run, scope: scope)) }
@@ -33,12 +33,14 @@ extension WorkflowContext {
                 result.outcome.withResult { host.pointee.transaction_end(run, scope, $0, resumeContinuation, context) }
             }
             if reply.status == PawlStatus.retry { continue }
-            _ = try await run.value(of: reply, call: name)
+            _ = try await run.value(of: reply, call: name, in: scope)
             return try result.value()
         }
     }
 
     /// A transaction that returns nothing.
+    // Disfavored: a body with a result means the other one, also where the result is not used.
+    @_disfavoredOverload
     public func transaction(
         _ name: String, isolation: IsolationLevel = .readCommitted, _ body: @Sendable (Database) async throws -> Void
     ) async throws {

@@ -58,17 +58,19 @@ public final class WorkflowContext {
             name.withBytes { host.pointee.step_begin(run, scope, $0, nil, keepReply, context) }
         }
         if let begun {
-            return try PayloadCoding.decodeRecorded(Value.self, from: try await run.value(of: begun, call: name), step: name)
+            return try PayloadCoding.decodeRecorded(Value.self, from: try await run.value(of: begun, call: name, in: scope), step: name)
         }
         let result = try await StepResult.of { try await body() }
         let reply = try await run.callAsynchronously { host, run, context in
             result.outcome.withResult { host.pointee.step_end(run, scope, $0, resumeContinuation, context) }
         }
-        _ = try await run.value(of: reply, call: name)
+        _ = try await run.value(of: reply, call: name, in: scope)
         return try result.value()
     }
 
     /// Runs `body` once; a replay passes over it.
+    // Disfavored: a body with a result means the other one, also where the result is not used.
+    @_disfavoredOverload
     public func step(_ name: String, _ body: @Sendable () async throws -> Void) async throws {
         let _: Nothing = try await step(name) {
             try await body()
@@ -90,7 +92,7 @@ public final class WorkflowContext {
                 }
             }
         }
-        return try SQLResult(json: try await run.value(of: reply, call: name)).rows(as: row)
+        return try SQLResult(json: try await run.value(of: reply, call: name, in: scope)).rows(as: row)
     }
 }
 

@@ -28,8 +28,9 @@ package final class EventLoop: @unchecked Sendable {  // the mailbox is locked; 
         fileprivate let number: UInt64
     }
 
-    /// Runs once in each round, after the mailbox and before anything is sent. Set before `start`.
-    package var tick: (() -> Void)?
+    /// Runs once in each round, after the mailbox and before anything is sent. Answers how long the loop may wait at most, in milliseconds;
+    /// negative: until woken. Set before `start`.
+    package var tick: (() -> Int32)?
 
     private let mailbox = Locked(Mailbox())
     private let epoll: Int32
@@ -158,17 +159,19 @@ package final class EventLoop: @unchecked Sendable {  // the mailbox is locked; 
             for item in work { item() }
             work.removeAll(keepingCapacity: true)
             fireTimers()
-            tick?()
+            let patience = tick?() ?? -1
+            // What they answer, the next tick must see before the loop waits.
+            let answered = !endings.isEmpty
             while !endings.isEmpty {
                 let due = endings
                 endings.removeAll(keepingCapacity: true)
                 for ending in due { ending() }
             }
             let mayWait = mailbox.withLock { box -> Bool in
-                box.asleep = box.work.isEmpty && !box.poked && !box.stopping
+                box.asleep = box.work.isEmpty && !box.poked && !box.stopping && !answered && patience != 0
                 return box.asleep
             }
-            let count = pawl_epoll_wait(epoll, &tokens, &events, mayWait ? timeout() : 0)
+            let count = pawl_epoll_wait(epoll, &tokens, &events, mayWait ? timeout(atMost: patience) : 0)
             if mayWait { mailbox.withLock { $0.asleep = false } }
             guard count > 0 else { continue }
             for index in 0..<Int(count) {
@@ -199,10 +202,11 @@ package final class EventLoop: @unchecked Sendable {  // the mailbox is locked; 
     }
 
     /// Milliseconds until the next timer; -1 without one.
-    private func timeout() -> Int32 {
-        guard let first = timers.first else { return -1 }
+    private func timeout(atMost patience: Int32) -> Int32 {
+        guard let first = timers.first else { return patience < 0 ? -1 : patience }
         let now = Self.now()
         guard first.timer.deadline > now else { return 0 }
-        return Int32(clamping: (first.timer.deadline - now + 999_999) / 1_000_000)
+        let timer = Int32(clamping: (first.timer.deadline - now + 999_999) / 1_000_000)
+        return patience < 0 ? timer : min(patience, timer)
     }
 }

@@ -9,8 +9,9 @@ package final class PostgresStore: WorkflowStore, @unchecked Sendable {  // the 
     package var events: ((StoreEvent) -> Void)?
     /// Life line held or lost. Set before `start`.
     package var onStatus: ((StoreStatus) -> Void)?
-    /// Runs once in each round of the loop: after `perform`ed work and timers, before anything is sent. Set before `start`.
-    package var onTick: (() -> Void)? {
+    /// Runs once in each round of the loop: after `perform`ed work and timers, before the loop waits. Answers how long it may wait at most, in
+    /// milliseconds; negative: until woken. Set before `start`.
+    package var onTick: (() -> Int32)? {
         get { loop.tick }
         set { loop.tick = newValue }
     }

@@ -1,3 +1,6 @@
 internal import ArgumentParser
+internal import PluginRegistry
 
+// Checking a plugin starts this program again, as a child that loads it.
+PluginProbe.runIfRequested()
 PawlCommand.main()

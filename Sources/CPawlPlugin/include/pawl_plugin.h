@@ -92,8 +92,7 @@ enum {
 /* A failure.  `code` is a short stable word that callers branch on ("payment_declined"), `type` the type in the handler's
  * language, `message` a sentence for a person, `detail` a JSON value or absent; an absent text is the empty one.  Bytes in
  * code, type and message that are not UTF-8, and U+0000, become U+FFFD.  A run that finishes with code "bad_input" (its input
- * cannot be decoded) ends with status_reason bad_input, one that passes a PAWL_MISUSE about its recorded steps on
- * (code "determinism") with determinism, any other with error. */
+ * cannot be decoded) ends with status_reason bad_input, any other with error. */
 typedef struct pawl_error {
     uint32_t size;
     uint32_t flags; /* 0 */

@@ -1,0 +1,34 @@
+import Glibc
+
+/// What this process can find out about itself.
+enum ProcessEnvironment {
+    static func variables() -> [String: String] {
+        var variables: [String: String] = [:]
+        var entry = environ
+        while let text = entry.pointee {
+            let pair = String(cString: text).split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+            // The first of two of one name is what getenv finds.
+            if pair.count == 2, variables[String(pair[0])] == nil { variables[String(pair[0])] = String(pair[1]) }
+            entry += 1
+        }
+        return variables
+    }
+
+    static func executable() -> String {
+        var buffer = [CChar](repeating: 0, count: Int(PATH_MAX))
+        let count = readlink("/proc/self/exe", &buffer, buffer.count - 1)
+        return count > 0 ? String(decoding: buffer[..<count].map(UInt8.init(bitPattern:)), as: UTF8.self) : CommandLine.arguments[0]
+    }
+
+    static func hostName() -> String {
+        var buffer = [CChar](repeating: 0, count: 257)
+        guard gethostname(&buffer, buffer.count - 1) == 0 else { return "" }
+        return buffer.withUnsafeBufferPointer { String(cString: $0.baseAddress!) }
+    }
+
+    /// To standard error, before there is a log.
+    static func complain(_ text: String) {
+        let line = Array("pawld: \(StandardErrorLog.oneLine(text))\n".utf8)
+        _ = write(STDERR_FILENO, line, line.count)
+    }
+}
