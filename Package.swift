@@ -56,7 +56,7 @@ let package = Package(
         .testTarget(name: "PluginRegistryTests", dependencies: ["PluginRegistry", "WorkflowEngine", "WorkflowTestSupport", "CPawlPlugin", "pawl-cli"]),
         .testTarget(
             name: "pawldTests",
-            dependencies: ["pawld", .product(name: "ArgumentParser", package: "swift-argument-parser"), .product(name: "Logging", package: "swift-log")]),
+            dependencies: ["pawld", "WorkflowEngine", .product(name: "Logging", package: "swift-log")]),
         .testTarget(name: "EndToEndTests", dependencies: ["PostgresTestSupport"], exclude: ["Fixtures"]),
     ]
 )

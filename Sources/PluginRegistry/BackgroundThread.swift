@@ -2,7 +2,7 @@ internal import CPluginSupport
 internal import Glibc
 
 /// A detached thread.
-enum BackgroundThread {
+package enum BackgroundThread {
     private final class Body: Sendable {
         let name: String
         let run: @Sendable () -> Void
@@ -12,7 +12,7 @@ enum BackgroundThread {
         }
     }
 
-    static func start(name: String, _ run: @escaping @Sendable () -> Void) {
+    package static func start(name: String, _ run: @escaping @Sendable () -> Void) {
         var thread = pthread_t()
         var attributes = pthread_attr_t()
         pthread_attr_init(&attributes)

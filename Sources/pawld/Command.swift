@@ -21,7 +21,8 @@ struct Command: ParsableCommand {
     @Option(
         name: .long, parsing: .singleValue,
         help: ArgumentHelp(
-            "A database to serve; repeatable. PAWL_DATABASE separates several by ‘;’. Default: the PG* environment.", valueName: "conninfo"))
+            "A database to serve; repeatable. PAWL_DATABASE separates several by ‘;’. Default: the PG* environment.", valueName: "conninfo")
+    )
     var database: [String] = []
 
     @Option(
@@ -36,7 +37,8 @@ struct Command: ParsableCommand {
 
     @Option(
         name: .long,
-        help: ArgumentHelp("Workflows running at once, in each database. Default: \(DaemonConfiguration.defaultConcurrency).", valueName: "n"))
+        help: ArgumentHelp(
+            "Workflows running at once, in each database. Default: \(DaemonConfiguration.defaultConcurrency).", valueName: "n"))
     var concurrency: String?
 
     @Option(
@@ -80,8 +82,16 @@ struct Command: ParsableCommand {
 
         let form = StandardErrorLog.form(journalStream: environment["JOURNAL_STREAM"])
         let logger = Logger(label: "pawld") { _ in StandardErrorLog(level: configuration.logLevel, form: form) }
-        let daemon = Daemon(configuration: configuration, logger: logger, notifier: ServiceNotifier(environment: environment))
-        throw ExitCode(daemon.run().rawValue)
+        let status: ExitStatus
+        do throws(ConfigurationError) {
+            status = try Daemon(configuration: configuration, environment: environment, logger: logger).run()
+        } catch {
+            ProcessEnvironment.complain(error.description)
+            status = .configuration
+        }
+        // Not `exit`: it would run destructors under the feet of plugins' threads.
+        fflush(nil)
+        _exit(status.rawValue)
     }
 }
 

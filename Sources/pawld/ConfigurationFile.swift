@@ -46,7 +46,8 @@ struct ConfigurationFile: Equatable {
             let name = String(line[..<equals].trimmed)
             guard name.hasPrefix("PAWL_") else { continue }
             guard known.contains(name) else {
-                throw ConfigurationError(source: source, "sets \(name), which is no setting of pawld\(Suggestion.clause(for: name, among: known))")
+                throw ConfigurationError(
+                    source: source, "sets \(name), which is no setting of pawld\(Suggestion.clause(for: name, among: known))")
             }
             if let earlier = values[name] {
                 throw ConfigurationError(source: source, "sets \(name) a second time (first in line \(earlier.line))")

@@ -45,7 +45,8 @@ struct DaemonConfiguration: Equatable {
             let text = try Self.one(found, .logLevel)
             guard let level = Logger.Level(rawValue: text.lowercased()) else {
                 let levels = Logger.Level.allCases.map(\.rawValue).joined(separator: ", ")
-                throw ConfigurationError(Setting.logLevel.option, source: found.source, "is “\(text)”, which is no level; there are \(levels)")
+                throw ConfigurationError(
+                    Setting.logLevel.option, source: found.source, "is “\(text)”, which is no level; there are \(levels)")
             }
             logLevel = level
         }
@@ -58,7 +59,9 @@ struct DaemonConfiguration: Equatable {
         return value
     }
 
-    private static func number(_ found: SettingLayers.Found, _ setting: Setting, in range: ClosedRange<Int>) throws(ConfigurationError) -> Int {
+    private static func number(_ found: SettingLayers.Found, _ setting: Setting, in range: ClosedRange<Int>) throws(ConfigurationError)
+        -> Int
+    {
         let text = try one(found, setting)
         guard let number = Int(text) else {
             throw ConfigurationError(
@@ -92,7 +95,8 @@ struct DaemonConfiguration: Equatable {
             // libpq falls back on a database named as the user, which nobody means by saying nothing.
             guard ["PGDATABASE", "PGSERVICE", "PGHOST", "PGHOSTADDR"].contains(where: { environment[$0]?.isEmpty == false }) else {
                 throw ConfigurationError(
-                    Setting.database.option, "is missing: give a connection string (--database 'host=/run/postgresql dbname=shop'), "
+                    Setting.database.option,
+                    "is missing: give a connection string (--database 'host=/run/postgresql dbname=shop'), "
                         + "\(Setting.database.variable), or PGDATABASE")
             }
             return [""]
@@ -100,7 +104,8 @@ struct DaemonConfiguration: Equatable {
         for (index, database) in found.values.enumerated() {
             if database.trimmed.isEmpty { throw ConfigurationError(Setting.database.option, source: found.source, "is empty") }
             if found.values[..<index].contains(database) {
-                throw ConfigurationError(Setting.database.option, source: found.source, "names the same database twice; each is served once")
+                throw ConfigurationError(
+                    Setting.database.option, source: found.source, "names the same database twice; each is served once")
             }
         }
         return found.values
@@ -111,7 +116,8 @@ struct DaemonConfiguration: Equatable {
         var queues: [String] = []
         for queue in found.values where !queues.contains(queue) {
             guard !queue.isEmpty, queue.utf8.count <= 128, !queue.utf8.contains(0) else {
-                throw ConfigurationError(Setting.queue.option, source: found.source, "holds a name of \(queue.utf8.count) bytes; give 1 to 128")
+                throw ConfigurationError(
+                    Setting.queue.option, source: found.source, "holds a name of \(queue.utf8.count) bytes; give 1 to 128")
             }
             queues.append(queue)
         }
@@ -126,7 +132,8 @@ struct DaemonConfiguration: Equatable {
         let source = found?.source ?? "the default for this installation"
         guard let stream = opendir(directory) else {
             throw ConfigurationError(
-                Setting.pluginDirectory.option, source: source, "is \(directory), which cannot be read: \(String(cString: strerror(errno)))")
+                Setting.pluginDirectory.option, source: source, "is \(directory), which cannot be read: \(String(cString: strerror(errno)))"
+            )
         }
         closedir(stream)
         return directory

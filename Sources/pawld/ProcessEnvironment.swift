@@ -26,6 +26,17 @@ enum ProcessEnvironment {
         return buffer.withUnsafeBufferPointer { String(cString: $0.baseAddress!) }
     }
 
+    /// Where plugins are copied before they are loaded: systemd's CacheDirectory, or the user's. /run would not do, it is mounted noexec.
+    static func privateDirectory(_ environment: [String: String]) -> String {
+        func make(_ directory: String) -> Bool { mkdir(directory, 0o700) == 0 || errno == EEXIST }
+        func value(_ name: String) -> String? { environment[name].flatMap { $0.hasPrefix("/") ? $0 : nil } }
+        // systemd separates several by colons.
+        if let directory = value("CACHE_DIRECTORY")?.split(separator: ":").first { return "\(directory)/plugins" }
+        let cache = value("XDG_CACHE_HOME") ?? value("HOME").map { "\($0)/.cache" }
+        if let cache, make(cache), make("\(cache)/pawl"), access("\(cache)/pawl", W_OK) == 0 { return "\(cache)/pawl/plugins" }
+        return "/var/tmp/pawl-\(geteuid())"
+    }
+
     /// To standard error, before there is a log.
     static func complain(_ text: String) {
         let line = Array("pawld: \(StandardErrorLog.oneLine(text))\n".utf8)

@@ -42,7 +42,9 @@ struct SettingLayers {
 
     private func text(of setting: Setting, in provider: any ConfigProvider) -> String? {
         // Asked for as text, it cannot be of another type; what the text must be is checked with its source at hand.
-        guard case .string(let text)? = try? provider.value(forKey: setting.key, type: .string).value?.content, !text.trimmed.isEmpty else { return nil }
+        guard case .string(let text)? = try? provider.value(forKey: setting.key, type: .string).value?.content, !text.trimmed.isEmpty else {
+            return nil
+        }
         return text
     }
 

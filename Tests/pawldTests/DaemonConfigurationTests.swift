@@ -21,7 +21,8 @@ import Testing
             }
         }
         let layers = try SettingLayers(
-            commandLine: commandLine, environment: environment, file: try file.map { text in try ConfigurationFile(path: "/etc/pawl/shop.env", text: text) })
+            commandLine: commandLine, environment: environment,
+            file: try file.map { text in try ConfigurationFile(path: "/etc/pawl/shop.env", text: text) })
         return try DaemonConfiguration(layers, environment: environment, executable: "/opt/pawl/bin/pawld", hostName: "albatross")
     }
 
@@ -88,7 +89,8 @@ import Testing
         #expect(problem([.queue: [String(repeating: "ä", count: 65)]]).contains("130 bytes"))
         #expect(problem([.database: ["dbname=a", "dbname=a"]]).contains("twice"))
         #expect(problem([.database: [" "]]).contains("is empty"))
-        #expect(problem([.pluginDirectory: ["/nowhere/at/all"]]).contains("/nowhere/at/all, which cannot be read: No such file or directory"))
+        #expect(
+            problem([.pluginDirectory: ["/nowhere/at/all"]]).contains("/nowhere/at/all, which cannot be read: No such file or directory"))
         #expect(problem([.pluginDirectory: ["/etc/passwd"]]).contains("Not a directory"))
     }
 
@@ -103,8 +105,12 @@ import Testing
     }
 
     @Test func aMisspeltVariableIsNotIgnored() {
-        #expect(problem(environment: ["PAWL_CONCURENCY": "4"]).contains("PAWL_CONCURENCY is no setting of pawld; did you mean PAWL_CONCURRENCY?"))
-        #expect(problem(file: "PAWL_QUEUES=a\n") == "/etc/pawl/shop.env line 1: sets PAWL_QUEUES, which is no setting of pawld; did you mean PAWL_QUEUE?")
+        #expect(
+            problem(environment: ["PAWL_CONCURENCY": "4"]).contains(
+                "PAWL_CONCURENCY is no setting of pawld; did you mean PAWL_CONCURRENCY?"))
+        #expect(
+            problem(file: "PAWL_QUEUES=a\n")
+                == "/etc/pawl/shop.env line 1: sets PAWL_QUEUES, which is no setting of pawld; did you mean PAWL_QUEUE?")
         #expect(problem(environment: ["PAWL_SOMETHING_ELSE": "4"]).contains("there are PAWL_CONCURRENCY, "))
         #expect(problem(environment: ["PAWL_TEST_CRASH_POINT": "after-claim"]) == "no error")
     }
@@ -119,9 +125,10 @@ import Testing
             PAWL_LOG_LEVEL=debug\u{20}\u{20}
             """
         let file = try ConfigurationFile(path: "x.env", text: text)
-        #expect(file.values.mapValues(\.value) == [
-            "PAWL_NAME": "two words \"quoted\" \\ \\n", "PAWL_DATABASE": "host=a password=x\"y", "PAWL_LOG_LEVEL": "debug",
-        ])
+        #expect(
+            file.values.mapValues(\.value) == [
+                "PAWL_NAME": "two words \"quoted\" \\ \\n", "PAWL_DATABASE": "host=a password=x\"y", "PAWL_LOG_LEVEL": "debug",
+            ])
         #expect(file.values["PAWL_LOG_LEVEL"]?.line == 6)
     }
 
