@@ -167,8 +167,9 @@ package struct HandlerContext: Sendable {
     package func parallel(_ bodies: [(name: String, body: @Sendable (HandlerContext) throws -> Void)]) throws {
         let failures = Locked<[any Error]>([])
         let group = DispatchGroup()
-        for (name, body) in bodies {
-            let branch = branch(name)
+        // All branches are made before the first body runs: in program order, and with nothing open around them.
+        let branches = bodies.map { (branch($0.name), $0.body) }
+        for (branch, body) in branches {
             group.enter()
             Thread.detachNewThread {
                 do { try body(branch) } catch { failures.withLock { $0.append(error) } }
