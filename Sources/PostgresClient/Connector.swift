@@ -1,5 +1,4 @@
 import CLibPQ
-import Glibc
 import Locking
 
 /// A thread for what libpq can only do by blocking: connecting and cancelling.
@@ -10,12 +9,10 @@ package final class Connector: @unchecked Sendable {  // the queue is locked; th
     }
 
     private let queue = Locked(Queue())
-    private let wakeDescriptor: Int32
+    private let wakeDescriptor = WakeDescriptor()
     private var thread: SystemThread?
 
     package init() {
-        wakeDescriptor = pawl_eventfd(0)
-        precondition(wakeDescriptor >= 0, "no descriptors left: errno \(errno)")
         thread = SystemThread(name: "pawl-connect") { [queue, wakeDescriptor] in Self.run(queue, wakeDescriptor) }
     }
 
@@ -23,21 +20,14 @@ package final class Connector: @unchecked Sendable {  // the queue is locked; th
     package func stop() {
         guard let thread else { return }
         queue.withLock { $0.stopping = true }
-        signal()
+        wakeDescriptor.signal()
         thread.join()
         self.thread = nil
-        Glibc.close(wakeDescriptor)
     }
 
-    private func signal() {
-        var one: UInt64 = 1
-        _ = write(wakeDescriptor, &one, 8)
-    }
-
-    private static func run(_ queue: Locked<Queue>, _ wakeDescriptor: Int32) {
+    private static func run(_ queue: Locked<Queue>, _ wakeDescriptor: WakeDescriptor) {
         while true {
-            var counter: UInt64 = 0
-            _ = read(wakeDescriptor, &counter, 8)
+            wakeDescriptor.wait(nanoseconds: nil)
             while true {
                 let (job, stopping) = queue.withLock { queue -> ((@Sendable () -> Void)?, Bool) in
                     (queue.jobs.isEmpty ? nil : queue.jobs.removeFirst(), queue.stopping)
@@ -51,7 +41,7 @@ package final class Connector: @unchecked Sendable {  // the queue is locked; th
 
     private func enqueue(_ job: @escaping @Sendable () -> Void) {
         queue.withLock { $0.jobs.append(job) }
-        signal()
+        wakeDescriptor.signal()
     }
 
     /// Tries once. `completion` is called on `loop`, with a connection in pipeline mode.

@@ -4,7 +4,7 @@ package import WorkflowEngine
 /// `WorkflowStore` over the worker protocol of one database: its event loop, sessions, life line, and the fate of every request.
 ///
 /// Callbacks come on the loop's thread, which is the engine's thread too; `send` belongs there. The rest may be called on any thread.
-package final class PostgresStore: WorkflowStore, @unchecked Sendable {  // the loop thread's, as `send` asserts
+package final class PostgresStore: WorkflowStore, @unchecked Sendable {  // what changes is the loop thread's, or set before `start`
     /// Set before `start`.
     package var events: ((StoreEvent) -> Void)?
     /// Life line held or lost. Set before `start`.
@@ -18,16 +18,56 @@ package final class PostgresStore: WorkflowStore, @unchecked Sendable {  // the 
 
     private let configuration: StoreConfiguration
     private let loop: EventLoop
+    private let connector: Connector
     private let log: @Sendable (LogLevel, String) -> Void
+    private let context: StoreContext
+    private let claims: ClaimSession
+    private let writes: WriteSessions
+    private let sql: HandlerSQL
+    private let life: WorkerLife
+    private var isClosing = false
+    private var isClosed = false
+    private var looksAgain = false
+    private var completion: (@Sendable () -> Void)?
 
     package init(configuration: StoreConfiguration, log: @escaping @Sendable (LogLevel, String) -> Void) {
         self.configuration = configuration
         self.log = log
         loop = EventLoop(name: "pawl-engine")
+        connector = Connector()
+        context = StoreContext(loop: loop, connector: connector, configuration: configuration, log: log)
+        claims = ClaimSession(context: context)
+        writes = WriteSessions(context: context)
+        sql = HandlerSQL(context: context, writes: writes)
+        let owner = Owner()
+        let loop = loop
+        life = WorkerLife(configuration: configuration, options: context.protocolOptions(StatementSet.life), log: log) { event in
+            loop.post { owner.store?.handle(event) }
+        }
+        owner.store = self
+        context.life = life
+        claims.onClaimed = { [unowned self] in emit(.claimed($0)) }
+        claims.onUnwanted = { [unowned self] in writes.release($0) }
+        writes.onWritten = { [unowned self] in emit(.written($0, steps: $1, ends: $2)) }
+        sql.onEvent = { [unowned self] in emit($0) }
     }
 
+    /// Breaks the circle: the life line is made before its store is.
+    private final class Owner: @unchecked Sendable {  // set once in init, before any thread starts
+        weak var store: PostgresStore?
+    }
+
+    // MARK: Any thread
+
     /// Starts the loop's thread, connects, registers the worker, and from then on serves what `send` was given.
-    package func start() { loop.start() }
+    package func start() {
+        loop.start()
+        life.start()
+        loop.post { [self] in
+            claims.start()
+            writes.start()
+        }
+    }
 
     /// Makes sure that `onTick` runs after this call. Costs no system call while the loop is awake.
     package func wake() { loop.wake() }
@@ -37,20 +77,131 @@ package final class PostgresStore: WorkflowStore, @unchecked Sendable {  // the 
 
     /// Runs `work` on the loop's thread after a while. Loop thread only.
     package func schedule(after delay: Duration, _ work: @escaping () -> Void) {
-        let (seconds, attoseconds) = delay.components
-        let nanoseconds = max(0, seconds) &* 1_000_000_000 &+ attoseconds / 1_000_000_000
-        _ = loop.schedule(afterNanoseconds: UInt64(max(0, nanoseconds)), work)
+        _ = loop.schedule(afterNanoseconds: delay.nanoseconds, work)
     }
 
-    /// Offers these handlers from now on (SIGHUP loaded plugins).
-    package func setHandlers(_ handlers: [HandlerOffer]) {}
+    /// Offers these handlers from now on (SIGHUP loaded plugins). They are claimed once the database knows of them.
+    package func setHandlers(_ handlers: [HandlerOffer]) { life.setHandlers(handlers) }
 
-    /// Claims nothing more, waits for the writes under way, hands back what is left and unregisters the worker. `completion` is called on the
-    /// loop's thread; the store is of no use afterwards.
-    package func shutdown(_ completion: @escaping @Sendable () -> Void) { loop.post(completion) }
+    /// Claims nothing more, waits for the writes under way (but not longer than that), hands back what is left and unregisters the worker.
+    /// `completion` is called on the loop's thread; then `stop`.
+    package func shutdown(within limit: Duration = .seconds(10), _ completion: @escaping @Sendable () -> Void) {
+        loop.post { [self] in
+            guard !isClosing else { return }
+            isClosing = true
+            self.completion = completion
+            life.setDraining()
+            claims.want(0)
+            _ = loop.schedule(afterNanoseconds: limit.nanoseconds) { [weak self] in self?.close() }
+            closeWhenIdle()
+        }
+    }
 
-    /// Ends the loop's thread and waits for it; after `shutdown`, and not on the loop itself.
-    package func stop() { loop.stop() }
+    /// Ends all threads and waits for them: after `shutdown`, and not on the loop itself.
+    package func stop() {
+        life.stop()
+        life.join()
+        loop.stop()
+        connector.stop()
+    }
 
-    package func send(_ requests: [StoreRequest]) { loop.assertCurrent() }
+    // MARK: Loop thread
+
+    package func send(_ requests: [StoreRequest]) {
+        loop.assertCurrent()
+        for request in requests {
+            switch request {
+            case .claim(let limit): if !isClosing || limit == 0 { claims.want(limit) }
+            case .write(let id, let steps, let ends):
+                if context.incarnation == nil {
+                    emit(.written(id, steps: steps.indices.map { ($0, .fenced) }, ends: ends.indices.map { ($0, .fenced) }))
+                } else {
+                    writes.write(id, steps: steps, ends: ends)
+                }
+            case .release(let fences): if context.incarnation != nil { writes.release(fences) }
+            case .begin(let id, let fence, let isolation): if context.incarnation != nil { sql.begin(id, fence, isolation) }
+            case .execute(let id, let transaction, let statement): sql.execute(id, in: transaction, statement)
+            case .commit(let id, let transaction, let record): sql.commit(id, transaction, record)
+            case .rollback(let transaction): sql.rollback(transaction)
+            case .query(let id, let statement): sql.query(id, statement)
+            }
+        }
+    }
+
+    private func emit(_ event: StoreEvent) {
+        events?(event)
+        // What answers arrive outside a tick must be seen by one before the loop waits.
+        loop.wake()
+        if isClosing { closeWhenIdle() }
+    }
+
+    private func handle(_ event: WorkerLife.Event) {
+        switch event {
+        case .began(let incarnation):
+            context.incarnation = incarnation
+            let held = incarnation.registration.held
+            log(.info, "registered as worker \(incarnation.worker), number \(incarnation.registration.workerNumber)")
+            if let held { log(.warning, "the database is held, nothing is claimed: \(held). To let it run: SELECT pawl.release_hold('why')") }
+            onStatus?(
+                .registered(
+                    workerID: "\(incarnation.worker)", workerNumber: incarnation.registration.workerNumber,
+                    maximumPayload: incarnation.registration.maximumPayload, held: held))
+        case .offered(let handlers):
+            guard context.incarnation != nil else { return }
+            claims.setOffer(Offer(handlers, queues: configuration.queues))
+            writes.pump()
+        case .confirmed:
+            claims.pump()
+            writes.pump()
+            sql.pump()
+        case .held(let isHeld):
+            log(isHeld ? .warning : .notice, isHeld ? "the database is held: nothing is claimed" : "the database was released: claiming")
+        case .stopped:
+            completion?()
+            completion = nil
+        case .ended(let worker, let reason):
+            guard context.incarnation?.worker == worker else { return }
+            log(.error, "worker \(worker) lost its life line: \(reason). Its workflows are dropped here, and go on with whoever claims them")
+            context.incarnation = nil
+            claims.lifeEnded()
+            writes.lifeEnded()
+            sql.lifeEnded()
+            context.owned = [:]
+            life.setRunning(0)
+            emit(.lifeLost)
+            onStatus?(.disconnected)
+        }
+        loop.wake()
+    }
+
+    /// The last write was answered, and nothing is claimed any more.
+    private func closeWhenIdle() {
+        guard !isClosed else { return }
+        if claims.isIdle, writes.isIdle, sql.isIdle { return close() }
+        guard !looksAgain else { return }
+        // Hand-backs are not answered.
+        looksAgain = true
+        _ = loop.schedule(afterNanoseconds: 5_000_000) { [weak self] in
+            self?.looksAgain = false
+            self?.closeWhenIdle()
+        }
+    }
+
+    private func close() {
+        guard !isClosed else { return }
+        isClosed = true
+        sql.close()
+        writes.close()
+        claims.close()
+        life.stop()
+    }
+}
+
+extension Duration {
+    /// Nanoseconds; 0 for a negative one.
+    fileprivate var nanoseconds: UInt64 {
+        let (seconds, attoseconds) = components
+        guard seconds >= 0, attoseconds >= 0 else { return 0 }
+        return UInt64(seconds) &* 1_000_000_000 &+ UInt64(attoseconds / 1_000_000_000)
+    }
 }

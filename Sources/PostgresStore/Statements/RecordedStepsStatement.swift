@@ -1,0 +1,71 @@
+import PostgresClient
+import WorkflowEngine
+
+/// One page of what is recorded of workflows that this worker owns, ordered by key and name.
+struct RecordedStepsStatement: StoreStatement {
+    let worker: UUIDBytes
+    let fences: [Fence]
+    var after: Position?
+    let maximumBytes: Int64
+
+    struct Position: Equatable {
+        var key: Int64
+        var name: String
+    }
+
+    static let prepared = PreparedStatement(
+        name: "pawl_steps",
+        sql: """
+            SELECT workflow_key, step_number, step_name, kind, status, output, error \
+            FROM pawl.get_recorded_steps($1::uuid, $2::bigint[], $3::integer[], $4::bigint, $5::text, $6::bigint)
+            """)
+
+    func bind(_ parameters: inout ParameterBuffer) {
+        parameters.add(worker)
+        parameters.add(fences)
+        if let after {
+            parameters.add(after.key)
+            parameters.add(after.name)
+        } else {
+            parameters.addNull()
+            parameters.addNull()
+        }
+        parameters.add(maximumBytes)
+    }
+
+    struct Page {
+        /// Finished steps, with the key of their workflow.
+        var steps: [(key: Int64, step: RecordedStep)] = []
+        /// Where the next page begins; nil: this was the last.
+        var end: Position?
+    }
+
+    static func decode(_ result: PostgresResult) -> Page {
+        var page = Page()
+        for row in 0..<result.rowCount {
+            let status = result.bytes(row, 4)
+            let outcome: Outcome
+            if status.elementsEqual("succeeded".utf8) {
+                outcome = .success(result.optionalJSON(row, 5) ?? Array("null".utf8))
+            } else if status.elementsEqual("failed".utf8) {
+                outcome = .failure(WorkflowError(decoding: result.optionalJSON(row, 6) ?? Array("null".utf8)))
+            } else {
+                continue
+            }
+            page.steps.append(
+                (result.int64(row, 0), RecordedStep(name: result.string(row, 2), number: result.int32(row, 1), kind: result.string(row, 3), outcome: outcome)))
+        }
+        if result.rowCount > 0 {
+            page.end = Position(key: result.int64(result.rowCount - 1, 0), name: result.string(result.rowCount - 1, 2))
+        }
+        return page
+    }
+}
+
+extension ParameterBuffer {
+    /// Two parameters: the keys and the epochs.
+    mutating func add(_ fences: some Sequence<Fence>) {
+        addArray(of: .int8) { elements in for fence in fences { elements.append(fence.key) } }
+        addArray(of: .int4) { elements in for fence in fences { elements.append(fence.epoch) } }
+    }
+}
