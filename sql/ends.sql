@@ -138,3 +138,30 @@ REVOKE ALL ON FUNCTION pawl.release_workflows(uuid, bigint[], integer[]) FROM PU
 COMMENT ON FUNCTION pawl.release_workflows(uuid, bigint[], integer[]) IS
 'Hands claimed workflows back, claimable at once by anyone and not counted as a crash. Answers the refused rows only: fenced.
 worker_id, workflow_keys, epochs: as claimed.';
+
+CREATE FUNCTION pawl.release_unknown(worker_id uuid, known_keys bigint[], known_epochs integer[]) RETURNS TABLE (released integer, remaining integer)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    keys bigint[];
+    epochs integer[];
+BEGIN
+    IF (release_unknown.worker_id IS NOT NULL AND cardinality(known_keys) = cardinality(known_epochs)) IS NOT TRUE THEN
+        PERFORM pawl.refuse_lengths(cardinality(known_keys), cardinality(known_epochs));
+    END IF;
+    SELECT coalesce(array_agg(w.workflow_key), '{}'), coalesce(array_agg(w.epoch), '{}') INTO keys, epochs FROM pawl.workflow w
+        WHERE w.claimed_by = release_unknown.worker_id AND NOT EXISTS (
+            SELECT FROM unnest(known_keys, known_epochs) k (workflow_key, epoch) WHERE k.workflow_key = w.workflow_key AND k.epoch = w.epoch);
+    released := 0;
+    IF cardinality(keys) > 0 THEN
+        released := pawl.hand_back(keys, array_fill(release_unknown.worker_id, ARRAY[cardinality(keys)]), epochs,
+            array_fill(false, ARRAY[cardinality(keys)]));
+    END IF;
+    remaining := cardinality(keys) - released;
+    RETURN NEXT;
+END $$;
+REVOKE ALL ON FUNCTION pawl.release_unknown(uuid, bigint[], integer[]) FROM PUBLIC;
+COMMENT ON FUNCTION pawl.release_unknown(uuid, bigint[], integer[]) IS
+'Hands back what this worker has claimed and does not know of, because the answer to a claim was lost. Not counted as a crash.
+worker_id: as registered. Call it on the session that claims, between two claims, when the session whose answer was lost is gone.
+known_keys, known_epochs: what the worker knows that it holds.
+Result: released, and remaining: locked just now by another transaction; call it again.';
