@@ -1,0 +1,16 @@
+import Pawl
+
+/// What the benchmarks run: handlers that do nothing but what they are named after.
+let plugin = Plugin("bench") {
+    Workflow("noop") { (_: WorkflowContext, _: JSONValue) in }
+    Workflow("one_step") { (workflow: WorkflowContext, _: JSONValue) in
+        try await workflow.step("step") { 1 }
+    }
+    Workflow("ten_steps") { (workflow: WorkflowContext, _: JSONValue) in
+        var total = 0
+        for index in 1...10 { total += try await workflow.step("step_\(index)") { index } }
+        return total
+    }
+}
+
+@c(pawl_plugin_register) public func register(_ host: PluginHost) -> Int32 { plugin.register(with: host) }
