@@ -14,7 +14,7 @@ struct PluginCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "plugin",
         abstract: "Build and check plugins, the shared libraries that hold workflow handlers.",
-        subcommands: [PluginBuildCommand.self])
+        subcommands: [PluginBuildCommand.self, PluginCheckCommand.self])
 }
 
 /// Ends the command with a message for a person.

@@ -1,3 +1,3 @@
 enum PawlVersion {
-    static let current = "1.0.0"
+    static let current = "0.1.0"
 }

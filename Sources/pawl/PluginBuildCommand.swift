@@ -63,9 +63,10 @@ struct PluginBuildCommand: ParsableCommand {
         guard access(built, R_OK) == 0 else { throw CommandFailure("the build ended well, but left no \(built)") }
         let file = try destination(default: scratch + "/\(product).so", product: product)
         try replace(file, with: built)
-        let report = PluginReport(file: file)
-        print(report.text)
-        if report.isRefused { throw ExitCode.failure }
+        for report in PluginReport.of([file]) {
+            print(report.text)
+            if !report.accepted { throw ExitCode.failure }
+        }
     }
 
     /// Everything in one file (plugins that shared a Swift runtime would corrupt each other), nothing undefined, one symbol exported, and
