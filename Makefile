@@ -28,8 +28,8 @@ run: dependencies ## the demonstration on a private Postgres; KEEP=1 leaves it u
 bench: dependencies ## the benchmarks, each beside its floor
 	@scripts/bench
 
-install: ## installs a release build; DESTDIR and PREFIX as usual
-	@DESTDIR=$(DESTDIR) PREFIX=$(PREFIX) scripts/install
+install: ## installs a release build; DESTDIR, PREFIX and PG_CONFIG as usual
+	@DESTDIR="$(DESTDIR)" PREFIX="$(PREFIX)" PG_CONFIG="$(PG_CONFIG)" scripts/install
 
 format: ## formats the Swift code in place
 	swift format --in-place --parallel --recursive Package.swift Sources Tests $(wildcard Examples)

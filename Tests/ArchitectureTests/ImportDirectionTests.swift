@@ -19,7 +19,8 @@ import Testing
     ]
 
     static func imports(in text: String) -> [String] {
-        let statement = #/^\s*(?:@\w+(?:\(\w+\))?\s+)*(?:(?:public|package|internal|fileprivate|private)\s+)?import\s+(?:(?:struct|class|enum|protocol|func|var|let|typealias)\s+)?(\w+)/#
+        let statement =
+            #/^\s*(?:@\w+(?:\(\w+\))?\s+)*(?:(?:public|package|internal|fileprivate|private)\s+)?import\s+(?:(?:struct|class|enum|protocol|func|var|let|typealias)\s+)?(\w+)/#
         return text.split(separator: "\n").compactMap { $0.firstMatch(of: statement).map { String($0.1) } }
     }
 
