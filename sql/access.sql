@@ -58,7 +58,8 @@ BEGIN
     IF check_access.access IS NULL OR check_access.access NOT IN ('enqueue', 'send', 'observe', 'inspect', 'operate', 'work') THEN
         PERFORM pawl.refuse_argument(format('unknown access %s', coalesce(quote_literal(left(check_access.access, 64)), 'null')),
             'The accesses are enqueue, send, observe, inspect, operate and work.',
-            'Perhaps you meant ' || pawl.nearest(check_access.access, ARRAY['enqueue', 'send', 'observe', 'inspect', 'operate', 'work']) || '.');
+            coalesce('Perhaps you meant ' || pawl.nearest(check_access.access, ARRAY['enqueue', 'send', 'observe', 'inspect', 'operate', 'work']) || '.',
+                'Give one of them.'));
     END IF;
     IF check_access.workflow_name IS NOT NULL THEN
         PERFORM pawl.check_name('workflow_name', check_access.workflow_name, 128);

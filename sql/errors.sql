@@ -21,7 +21,7 @@ BEGIN
         PERFORM pawl.refuse_argument(format('%s must not be %s', argument, CASE WHEN value IS NULL THEN 'null' ELSE 'empty' END),
             'It names something, and nothing is named so.', format('Give a text of 1 to %s bytes.', max_bytes));
     ELSIF octet_length(value) > max_bytes THEN
-        PERFORM pawl.refuse_argument(format('%s is too long', argument), format('It has %s bytes: "%s…".', octet_length(value), left(value, 40)),
+        PERFORM pawl.refuse_argument(format('%s is too long', argument), format('It has %s bytes: "%s...".', octet_length(value), left(value, 40)),
             format('Give a text of 1 to %s bytes.', max_bytes));
     END IF;
 END $$;
@@ -37,6 +37,9 @@ DECLARE
     above integer[];
     line integer[];
 BEGIN
+    IF word IS NULL THEN
+        RETURN NULL;
+    END IF;
     word := left(word, 64);
     FOREACH candidate IN ARRAY candidates LOOP
         -- The Levenshtein distance, line by line.

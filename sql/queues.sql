@@ -40,7 +40,7 @@ BEGIN
     END IF;
     IF on_existing = 'raise' THEN
         RAISE EXCEPTION USING ERRCODE = 'duplicate_object', MESSAGE = format('queue "%s" exists', create_queue.name),
-            DETAIL = CASE create_queue.name WHEN 'default' THEN 'The queue default is always there.' END,
+            DETAIL = CASE create_queue.name WHEN 'default' THEN 'The queue default is always there.' ELSE 'Nothing was changed.' END,
             HINT = 'Give on_existing => ''keep'' to leave it as it is, or ''replace'' to give it these limits.';
     ELSIF on_existing = 'replace' THEN
         UPDATE pawl.queue q SET concurrency = NULL, worker_concurrency = NULL, rate_limit = NULL, rate_period = NULL,

@@ -28,10 +28,12 @@ BEGIN
             ORDER BY s.step_name
         LOOP
             RETURN NEXT;
-            -- Compressed or stored apart, a value says less than it is.
-            bytes := bytes + CASE WHEN pg_column_size(output) < 1800 THEN pg_column_size(output) WHEN output IS NULL THEN 0
+            -- Compressed, a value says nothing about what it will take.
+            bytes := bytes
+                + CASE WHEN output IS NULL THEN 0 WHEN pg_column_compression(output) IS NULL THEN pg_column_size(output)
                     ELSE octet_length(output::text) END
-                + CASE WHEN error IS NULL THEN 0 ELSE octet_length(error::text) END;
+                + CASE WHEN error IS NULL THEN 0 WHEN pg_column_compression(error) IS NULL THEN pg_column_size(error)
+                    ELSE octet_length(error::text) END;
             IF bytes >= max_bytes THEN
                 RETURN;
             END IF;
@@ -86,7 +88,7 @@ BEGIN
     WITH asked AS MATERIALIZED (
         SELECT a.* FROM unnest(workflow_keys, epochs, step_names, step_numbers, kinds, outputs, errors, started_ats)
             a (workflow_key, epoch, step_name, step_number, kind, output, error, started_at)
-        WHERE a.workflow_key IS NOT NULL AND a.epoch IS NOT NULL AND a.step_name <> '' AND octet_length(a.step_name) <= 1024 AND a.step_number > 0
+        WHERE a.workflow_key IS NOT NULL AND a.epoch IS NOT NULL AND a.step_name <> '' AND octet_length(a.step_name) <= 512 AND a.step_number > 0
             AND a.kind <> '' AND octet_length(a.kind) <= 32 AND (a.output IS NULL) <> (a.error IS NULL)
             AND (a.error IS NULL OR jsonb_typeof(a.error) = 'object')),
     owned AS MATERIALIZED (
@@ -105,7 +107,7 @@ BEGIN
     SELECT (SELECT count(*) FROM asked), (SELECT count(*) FROM recorded) INTO good, written;
     IF good <> rows THEN
         PERFORM pawl.refuse_argument('a step cannot be recorded as it is', format('%s of %s rows are wrong; nothing was recorded.', rows - good, rows),
-            'Each row has a workflow_key, an epoch, a step_name of 1 to 1024 bytes, a step_number from 1, a kind of 1 to 32 bytes, and either an output '
+            'Each row has a workflow_key, an epoch, a step_name of 1 to 512 bytes, a step_number from 1, a kind of 1 to 32 bytes, and either an output '
             'or an error, which is a JSON object.');
     END IF;
     IF pg_column_size(outputs) + pg_column_size(errors) > 4000 + 32 * rows THEN
@@ -141,7 +143,7 @@ COMMENT ON FUNCTION pawl.record_steps(uuid, bigint[], integer[], text[], integer
 'Records steps of any number of claimed workflows. Answers the refused rows only: fenced (another worker owns the workflow, or it ended), recorded (by this
 very run: a resend), exists (recorded by an earlier run), too_many_steps (step_number over pawl.max_steps).
 worker_id, workflow_keys, epochs: as claimed.
-step_names: 1 to 1024 bytes. step_numbers: from 1, in the order of the run. kinds: step, transaction, query; 1 to 32 bytes.
+step_names: 1 to 512 bytes. step_numbers: from 1, in the order of the run. kinds: step, transaction, query; 1 to 32 bytes.
 outputs, errors: one of the two for each row, the other NULL; an error is a JSON object. started_ats: by the worker''s clock, may be NULL.';
 
 CREATE FUNCTION pawl.record_step(workflow_id text, fence text, step_name text, output jsonb, error jsonb) RETURNS void
@@ -151,15 +153,15 @@ DECLARE
     number integer;
     own_key bigint;
 BEGIN
-    IF workflow_id IS NULL OR step_name IS NULL OR step_name = '' OR octet_length(step_name) > 1024 OR (output IS NULL) = (error IS NULL)
+    IF workflow_id IS NULL OR step_name IS NULL OR step_name = '' OR octet_length(step_name) > 512 OR (output IS NULL) = (error IS NULL)
         OR jsonb_typeof(error) <> 'object' THEN
         PERFORM pawl.refuse_argument('a step cannot be recorded as it is', CASE
             WHEN workflow_id IS NULL THEN 'workflow_id is null.'
             WHEN step_name IS NULL OR step_name = '' THEN 'step_name is null or empty.'
-            WHEN octet_length(step_name) > 1024 THEN 'step_name has more than 1024 bytes.'
+            WHEN octet_length(step_name) > 512 THEN 'step_name has more than 512 bytes.'
             WHEN (output IS NULL) = (error IS NULL) THEN 'output and error are both given, or both null.'
             ELSE 'error is not a JSON object.' END,
-            'Give a step_name of 1 to 1024 bytes, and either an output or an error, which is a JSON object.');
+            'Give a step_name of 1 to 512 bytes, and either an output or an error, which is a JSON object.');
     END IF;
     IF (fence ~ '^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}:[0-9]{1,9}(:[0-9]{1,9})?$') IS NOT TRUE THEN
         PERFORM pawl.refuse_argument('malformed fence', format('It is %s.', coalesce(quote_literal(left(fence, 80)), 'null')),
@@ -201,5 +203,5 @@ COMMENT ON FUNCTION pawl.record_step(text, text, text, jsonb, jsonb) IS
 ended. 23505: the step is recorded already. After either, roll back.
 workflow_id: of a workflow that the worker claimed.
 fence: worker_id:epoch or worker_id:epoch:step_number, from the claim; it also says in whose name this is done.
-step_name: 1 to 1024 bytes.
+step_name: 1 to 512 bytes.
 output, error: one of the two, the other NULL; an error is a JSON object.';

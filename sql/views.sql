@@ -78,7 +78,7 @@ SELECT
 FROM pawl.workflow_history h;
 COMMENT ON VIEW pawl.workflows IS
 'Every workflow, unfinished or ended. By index: workflow_id, workflow_key, parent_key, created_at, status of what did not succeed with created_at,
-attributes @> ''{…}''.';
+attributes @> ''{...}''.';
 COMMENT ON COLUMN pawl.workflows.workflow_id IS 'Its name: given at enqueue, or a UUIDv7.';
 COMMENT ON COLUMN pawl.workflows.workflow_name IS 'Which handler runs it.';
 COMMENT ON COLUMN pawl.workflows.workflow_version IS 'The version of the handler: given at enqueue, or set by the first claim.';
