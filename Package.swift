@@ -53,7 +53,12 @@ let package = Package(
         .testTarget(name: "WorkflowEngineTests", dependencies: ["Locking", "WorkflowEngine", "WorkflowTestSupport"]),
         .testTarget(
             name: "PostgresStoreTests", dependencies: ["Locking", "PostgresClient", "PostgresStore", "WorkflowEngine", "PostgresTestSupport"]),
-        .testTarget(name: "PluginRegistryTests", dependencies: ["PluginRegistry", "WorkflowEngine", "WorkflowTestSupport", "CPawlPlugin", "pawl-cli"]),
+        .testTarget(
+            name: "PluginRegistryTests",
+            // The command line is the child that tries plugins out.
+            dependencies: ["CPawlPlugin", "Locking", "PluginRegistry", "WorkflowEngine", "WorkflowTestSupport", "pawl-cli"],
+            // Sources of plugins, which the tests compile.
+            exclude: ["Fixtures"]),
         .testTarget(
             name: "pawldTests",
             dependencies: ["pawld", "WorkflowEngine", .product(name: "Logging", package: "swift-log")]),

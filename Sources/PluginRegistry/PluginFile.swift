@@ -53,14 +53,14 @@ package struct PluginFile: Sendable, Equatable {
                 cure: "Define it (in Swift `@c(pawl_plugin_register) public func`, in C with PAWL_EXPORT) and build with `pawl plugin build`; "
                     + "if this is not a plugin, move it out of the plugin directory.")
         }
-        let note = try PluginNote(image.noteTexts(owner: "PAWL"), file: name)
-        (interfaceVersion, sdk, compiler) = (note.interfaceVersion, note.sdk, note.compiler)
         if let library = neededLibraries.first(where: { library in PluginFile.runtimeLibraries.contains { library.hasPrefix($0) } }) {
             throw PluginRefusal(
                 .sharedRuntime, file: name,
                 problem: "needs \(library), and plugins that share a Swift runtime corrupt each other",
                 cure: "Build it with `pawl plugin build`, or add `-Xswiftc -static-stdlib`, so that it brings a runtime of its own.")
         }
+        let note = try PluginNote(image.noteTexts(owner: "PAWL"), file: name)
+        (interfaceVersion, sdk, compiler) = (note.interfaceVersion, note.sdk, note.compiler)
         let others = exports.map(\.name).filter { $0 != PluginFile.registerSymbol && !PluginFile.linkerSymbols.contains($0) }
         if others.isEmpty {
             warnings = []

@@ -1,0 +1,98 @@
+/*
+ * Calls the host in every wrong way that the host can notice, and finishes with a JSON array of what it was answered: for each call its
+ * result, or the status that its completion got.
+ */
+#include "pawl_plugin.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+PAWL_PLUGIN_NOTE("c");
+
+static const pawl_host *pawl;
+
+typedef struct answers {
+    pawl_run *run;
+    char text[512];
+    int completions;
+} answers;
+
+static void note(answers *answers, const char *what, int status) {
+    size_t used = strlen(answers->text);
+    snprintf(answers->text + used, sizeof answers->text - used, "%s\"%s %d\"", used ? "," : "[", what, status);
+}
+
+static pawl_status last;
+static void answered(void *context, const pawl_result *result) {
+    ((answers *) context)->completions++;
+    last = result->error != NULL && result->error->message.size == 0 ? -1 : result->status;
+}
+
+/* The completion's status, or -2 if it was not called before the call returned. */
+static int immediate(void) {
+    int status = last;
+    last = -2;
+    return status;
+}
+
+static void *start(void *context, pawl_run *run, const pawl_start *start) {
+    (void) context, (void) start;
+    answers *a = calloc(1, sizeof *a);
+    a->run = run;
+    last = -2;
+
+    note(a, "begin, no run", pawl->step_begin(NULL, 0, PAWL_TEXT("s"), NULL, answered, a));
+    note(a, "answer", immediate());
+    note(a, "begin, no completion", pawl->step_begin(NULL, 0, PAWL_TEXT("s"), NULL, NULL, NULL));
+    note(a, "begin, no name", pawl->step_begin(run, 0, (pawl_bytes) {NULL, 0}, NULL, answered, a));
+    note(a, "answer", immediate());
+    note(a, "begin, empty name", pawl->step_begin(run, 0, PAWL_TEXT(""), NULL, answered, a));
+    note(a, "answer", immediate());
+    note(a, "begin, not UTF-8", pawl->step_begin(run, 0, PAWL_TEXT("\xc3("), NULL, answered, a));
+    note(a, "answer", immediate());
+    note(a, "begin, unknown scope", pawl->step_begin(run, 77, PAWL_TEXT("s"), NULL, answered, a));
+    note(a, "answer", immediate());
+    pawl_step_options options = {.size = sizeof options, .flags = 4};
+    note(a, "begin, unknown flags", pawl->step_begin(run, 0, PAWL_TEXT("s"), &options, answered, a));
+    note(a, "answer", immediate());
+    pawl_transaction_options isolation = {.size = sizeof isolation, .isolation = 9};
+    note(a, "transaction, unknown isolation", pawl->transaction_begin(run, 0, PAWL_TEXT("t"), &isolation, answered, a));
+    note(a, "answer", immediate());
+    note(a, "branch, no run", pawl->branch(NULL, 0, PAWL_TEXT("b")) == PAWL_INVALID_SCOPE);
+    note(a, "branch, unknown parent", pawl->branch(run, 77, PAWL_TEXT("b")) == PAWL_INVALID_SCOPE);
+    pawl->step_end(run, 0, NULL, answered, a);
+    note(a, "end, no outcome", immediate());
+    pawl_result stopped = {.size = sizeof stopped, .status = PAWL_STOPPED};
+    pawl->step_end(run, 0, &stopped, answered, a);
+    note(a, "end, stopped", immediate());
+    pawl_result unknown = {.size = sizeof unknown, .status = 99};
+    pawl->step_end(run, 0, &unknown, answered, a);
+    note(a, "end, unknown status", immediate());
+    pawl->query(run, 0, PAWL_TEXT("q"), PAWL_TEXT("\xff"), NULL, 0, answered, a);
+    note(a, "query, not UTF-8", immediate());
+    pawl->query(run, 0, PAWL_TEXT("q"), PAWL_TEXT("get"), NULL, 2, answered, a);
+    note(a, "query, no parameters", immediate());
+    pawl->transaction_execute(run, 0, PAWL_TEXT("get"), (pawl_bytes[]) {PAWL_TEXT("x")}, 70000, answered, a);
+    note(a, "execute, too many parameters", immediate());
+    pawl->log(pawl->host, NULL, 99, PAWL_TEXT("a \xff level"));
+    pawl->log(pawl->host, run, -5, PAWL_TEXT("trace"));
+    strcat(a->text, "]");
+
+    pawl_result outcome = {.size = sizeof outcome, .status = PAWL_OK, .value = {a->text, strlen(a->text)}};
+    pawl->finish(NULL, &outcome);
+    pawl->finish(run, &outcome);
+    pawl->finish(run, &outcome); /* released only after start() has returned */
+    return a;
+}
+
+static void release(void *run_context) {
+    free(run_context);
+}
+
+PAWL_EXPORT int32_t pawl_plugin_register(const pawl_host *host) {
+    pawl = host;
+    pawl_handler handler = {
+        .size = sizeof handler, .workflow_version = 1, .workflow_name = PAWL_TEXT("breaks_rules"), .start = start, .release = release};
+    return host->register_handler(host->host, &handler);
+}
