@@ -46,6 +46,8 @@ let package = Package(
         // Databases of a test's own in the private cluster that scripts/with-cluster started.
         .target(name: "PostgresTestSupport", dependencies: ["CLibPQ"], path: "Tests/PostgresTestSupport"),
         .testTarget(name: "ArchitectureTests"),
+        // Runs the built program, so it depends on it without importing it.
+        .testTarget(name: "CommandLineTests", dependencies: ["pawl-cli"]),
         .testTarget(name: "PawlTests", dependencies: ["Pawl", "CPawlPlugin", "Locking"]),
         .testTarget(name: "PostgresClientTests", dependencies: ["Locking", "PostgresClient", "PostgresTestSupport"]),
         // A store in memory that a test can cut, refuse and delay at every write, and handlers written in plain Swift.

@@ -16,7 +16,7 @@ struct PluginReport: Encodable {
         let cure: String
     }
 
-    let file: String
+    var file: String
     let accepted: Bool
     let size: Int?
     var interface: Int?
