@@ -50,8 +50,8 @@ BEGIN
 END $$;
 REVOKE ALL ON FUNCTION pawl.release_hold(text) FROM PUBLIC;
 COMMENT ON FUNCTION pawl.release_hold(text) IS
-'Lets a restored copy run. A database that was restored from a dump or a backup, cloned or upgraded by pg_upgrade holds still after its first worker
-registered: workers claim nothing, so that no side effect happens twice unasked. True: it was held.
+'Lets a restored copy run. A database that was restored from a dump or a backup, cloned, or upgraded by pg_upgrade is held when its first worker
+registers. While it is held nothing can be claimed, so that no side effect happens twice unasked. Answers whether it was held.
 reason: kept in pawl.installation.';
 
 -- Hands workflows back that an ended worker had claimed. What somebody has locked (a step of the old worker that commits just now) is left for
