@@ -32,4 +32,4 @@ install: ## installs a release build; DESTDIR, PREFIX and PG_CONFIG as usual
 	@DESTDIR="$(DESTDIR)" PREFIX="$(PREFIX)" PG_CONFIG="$(PG_CONFIG)" scripts/install
 
 format: ## formats the Swift code in place
-	swift format --in-place --parallel --recursive Package.swift Sources Tests $(wildcard Examples)
+	swift format --in-place --parallel --recursive Package.swift Sources Tests Examples bench packaging
