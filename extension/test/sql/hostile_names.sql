@@ -1,6 +1,8 @@
 -- Names, ids and payloads that break whoever builds statements, patterns or formats of them: kept to the byte, or refused.
 \set VERBOSITY sqlstate
 SET client_min_messages = warning;
+TRUNCATE pawl.workflow, pawl.workflow_history, pawl.payload, pawl.workflow_step, pawl.worker, pawl.worker_handler, pawl.known_handler,
+    pawl.queue, pawl.access_rule, pawl.installation;
 CREATE TABLE hostile (name text);
 INSERT INTO hostile VALUES
     (''''), ('"'), ('\'), ('\\'), ('%s%n%d'), ('%'), ('$1'), ('{id}'), ('}{'), (';'), ('--'), ('/*'), ('*/'), ('a,b'), ('NULL'), ('{}'), ('{"a"}'),
