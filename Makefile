@@ -1,6 +1,6 @@
 # The one entry point. Each target is a short call; `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help dependencies build extension test attack run bench install format
+.PHONY: help dependencies build extension test attack run bench install uninstall format
 
 help: ## lists the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -30,6 +30,9 @@ bench: dependencies ## the benchmarks, each beside its floor
 
 install: ## installs a release build; DESTDIR, PREFIX and PG_CONFIG as usual
 	@DESTDIR="$(DESTDIR)" PREFIX="$(PREFIX)" PG_CONFIG="$(PG_CONFIG)" scripts/install
+
+uninstall: ## removes what make install put there; configurations and plugins stay
+	@DESTDIR=$(DESTDIR) PREFIX=$(PREFIX) PG_CONFIG=$(PG_CONFIG) scripts/install --uninstall
 
 format: ## formats the Swift code in place
 	swift format --in-place --parallel --recursive Package.swift Sources Tests Examples bench packaging
