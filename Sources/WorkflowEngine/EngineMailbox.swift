@@ -12,13 +12,13 @@ enum RunCall: Sendable {
     case beginTransaction(ScopeID, StepRecord, IsolationLevel)
     case execute(ScopeID, SQLStatement, CallReceiver)
     /// A statement that no server can take: fails like one that the server refused.
-    case refusedStatement(ScopeID, WorkflowError, CallReceiver)
+    indirect case refusedStatement(ScopeID, WorkflowError, CallReceiver)
     case endTransaction(ScopeID, Outcome, CallReceiver)
     case query(ScopeID, StepRecord, SQLStatement, CallReceiver)
     /// Decided already: something recorded, a misuse, a run that is over.
     case answer(CallReceiver, CallAnswer)
     /// The run cannot go on, whatever its handler does from here.
-    case condemn(WorkflowError, reason: String)
+    indirect case condemn(WorkflowError, reason: String)
     case finish(RunOutcome)
 }
 

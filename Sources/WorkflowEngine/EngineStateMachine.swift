@@ -85,7 +85,7 @@ struct EngineStateMachine {
         /// It goes back to the queue once its writes are answered.
         case handBack
         /// It fails with this.
-        case condemned(WorkflowError, reason: String)
+        indirect case condemned(WorkflowError, reason: String)
     }
 
     struct Run {

@@ -21,10 +21,10 @@ package struct CallReceiver: @unchecked Sendable {  // pointers the engine never
 /// What a call of a handler's context answers.
 package enum CallAnswer: Sendable {
     case value(JSONBytes)
-    case failure(WorkflowError)
+    indirect case failure(WorkflowError)
     /// The run is over: `PAWL_STOPPED`.
     case stopped
-    case misuse(WorkflowError)
+    indirect case misuse(WorkflowError)
     /// The transaction's body must run again.
     case retry
 }

@@ -8,14 +8,14 @@ package enum BeginAnswer: Sendable {
     case execute
     case recorded(Outcome)
     case stopped
-    case misuse(WorkflowError)
+    indirect case misuse(WorkflowError)
 }
 
 /// How a handler ended its run.
 package enum RunOutcome: Sendable {
     case success(JSONBytes)
     /// `reason` is `error`, `determinism` or `bad_input`.
-    case failure(WorkflowError, reason: String)
+    indirect case failure(WorkflowError, reason: String)
     /// It was told to stop, and did.
     case stopped
 }

@@ -58,7 +58,7 @@ package enum StepKind: String, Sendable {
 /// How a step or a workflow came out.
 package enum Outcome: Sendable, Equatable {
     case success(JSONBytes)
-    case failure(WorkflowError)
+    indirect case failure(WorkflowError)
 }
 
 package struct RecordedStep: Sendable {
@@ -166,7 +166,7 @@ package enum Refusal: Sendable, Equatable {
     /// The step was already recorded, by this very run (after a lost answer): success.
     case alreadyRecorded
     /// The row itself cannot be stored (too many steps, data the database refused): the workflow fails with it.
-    case invalid(WorkflowError)
+    indirect case invalid(WorkflowError)
 }
 
 /// What SQL answered: the JSON object that `pawl_plugin.h` describes (columns, rows, affected), or an error with code = SQLSTATE.
