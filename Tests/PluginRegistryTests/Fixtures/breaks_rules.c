@@ -14,7 +14,7 @@ static const pawl_host *pawl;
 
 typedef struct answers {
     pawl_run *run;
-    char text[512];
+    char text[2048];
     int completions;
 } answers;
 
@@ -69,6 +69,9 @@ static void *start(void *context, pawl_run *run, const pawl_start *start) {
     pawl_result unknown = {.size = sizeof unknown, .status = 99};
     pawl->step_end(run, 0, &unknown, answered, a);
     note(a, "end, unknown status", immediate());
+    pawl_result sizeless = {.size = 4};
+    pawl->step_end(run, 0, &sizeless, answered, a);
+    note(a, "end, no status", immediate());
     pawl->query(run, 0, PAWL_TEXT("q"), PAWL_TEXT("\xff"), NULL, 0, answered, a);
     note(a, "query, not UTF-8", immediate());
     pawl->query(run, 0, PAWL_TEXT("q"), PAWL_TEXT("get"), NULL, 2, answered, a);

@@ -21,6 +21,7 @@ typedef struct newer_result {
     void *unknown[4];
 } newer_result;
 
+#ifdef OLDER
 /* A copy of the first `size` bytes that nothing lies behind. */
 static void *cut(const void *whole, size_t size) {
     void *copy = malloc(size);
@@ -28,6 +29,7 @@ static void *cut(const void *whole, size_t size) {
     *(uint32_t *) copy = (uint32_t) size;
     return copy;
 }
+#endif
 
 static void *start(void *context, pawl_run *run, const pawl_start *start) {
     (void) context, (void) start;

@@ -1,0 +1,58 @@
+import Dispatch
+import WorkflowEngine
+
+/// A store that hands out the workflows it was given and says yes to every write, at once.
+final class ScriptedStore: WorkflowStore {
+    var events: ((StoreEvent) -> Void)?
+    private var waiting: ArraySlice<ClaimedWorkflow>
+    private(set) var ends: [WorkflowEnd] = []
+    private(set) var steps = 0
+    private let total: Int
+
+    init(_ workflows: [ClaimedWorkflow]) {
+        waiting = workflows[...]
+        total = workflows.count
+    }
+
+    var outputs: [String] {
+        ends.map { end in
+            switch end.outcome {
+            case .success(let value): String(decoding: value, as: UTF8.self)
+            case .failure(let error): "\(error.code): \(error.message)"
+            }
+        }
+    }
+
+    func send(_ requests: [StoreRequest]) {
+        for request in requests {
+            switch request {
+            case .claim(let limit):
+                guard limit > 0, !waiting.isEmpty else { continue }
+                let claimed = waiting.prefix(limit)
+                waiting = waiting.dropFirst(limit)
+                events?(.claimed(Array(claimed)))
+            case .write(let id, let steps, let ends):
+                self.steps += steps.count
+                self.ends += ends
+                events?(.written(id, steps: [], ends: []))
+            case .release, .begin, .rollback: break
+            case .execute(let id, _, _), .query(let id, _): events?(.executed(id, .success(Array("{}".utf8))))
+            case .commit(let id, _, _): events?(.transactionEnded(id, .committed))
+            }
+        }
+    }
+
+    /// Runs everything to its end. False: it took too long.
+    func run(with handlers: any HandlerHost, concurrency: Int = 64) -> Bool {
+        let woken = DispatchSemaphore(value: 0)
+        let engine = WorkflowEngine(
+            configuration: EngineConfiguration(concurrency: concurrency), store: self, handlers: handlers, wake: { woken.signal() }, log: { _ in })
+        engine.start(maximumPayload: 1 << 20)
+        let end = ContinuousClock.now + .seconds(60)
+        while ends.count < total || engine.statistics.running > 0 {
+            guard ContinuousClock.now < end else { return false }
+            if engine.tick() != 0 { _ = woken.wait(timeout: .now() + .milliseconds(100)) }
+        }
+        return true
+    }
+}
