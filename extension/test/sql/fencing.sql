@@ -33,6 +33,7 @@ SELECT * FROM pawl.complete_workflows(:me, pg_temp.keys('lost'), '{1}', '{succee
 SELECT * FROM pawl.get_recorded_steps(:me, pg_temp.keys('lost'), '{1}', NULL, NULL, 1000);
 -- The epoch alone is not enough, nor is the worker alone.
 SELECT * FROM pawl.record_steps(:me, pg_temp.keys('lost'), '{2}', '{a}', '{1}', '{step}', '{1}', '{NULL}', '{NULL}');
+SELECT * FROM pawl.record_steps(:other, pg_temp.keys('lost'), '{1}', '{a}', '{1}', '{step}', '{1}', '{NULL}', '{NULL}');
 SELECT * FROM pawl.complete_workflows(:me, pg_temp.keys('lost'), '{2}', '{succeeded}', '{NULL}', '{1}', '{NULL}');
 SELECT * FROM pawl.complete_workflows(:other, pg_temp.keys('lost'), '{1}', '{succeeded}', '{NULL}', '{1}', '{NULL}');
 SELECT pawl.record_step('lost', :me || ':2', 'b', '1', NULL);

@@ -68,6 +68,11 @@ SELECT * FROM pawl.register_worker(:me, 'alpha', 'machine', 4711, '1.0', 1, 10, 
 SELECT held FROM pawl.register_worker(:other, 'beta', 'machine', 1, '1', 1, 1, NULL, '{}', '{}', '{}');
 SELECT held FROM pawl.register_worker('00000000-0000-4000-8000-000000000003', 'beta', 'machine', 1, '1', 1, 1, NULL, '{}', '{}', '{}');
 SELECT worker_id, status FROM pawl.workers WHERE worker_name = 'beta' ORDER BY 1;
+-- Declared dead, it cannot come back, though its session still has the lock.
+UPDATE pawl.worker SET status = 'dead', ended_at = now() WHERE worker_id = '00000000-0000-4000-8000-000000000003';
+SELECT * FROM pawl.register_worker('00000000-0000-4000-8000-000000000003', 'beta', 'machine', 1, '1', 1, 1, NULL, '{}', '{}', '{}');
+SELECT alive FROM pawl.heartbeat('00000000-0000-4000-8000-000000000003', 0, 'running');
+UPDATE pawl.worker SET status = 'running', ended_at = NULL WHERE worker_id = '00000000-0000-4000-8000-000000000003';
 -- From another session it cannot be registered again.
 \c -
 \set SHOW_CONTEXT never
