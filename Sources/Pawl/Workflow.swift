@@ -40,6 +40,26 @@ public struct Workflow: Sendable {
         }
     }
 
+    /// Declares a workflow that needs no input, whatever it was given, and ends with an `Output`.
+    public init<Output: Encodable & Sendable>(
+        _ name: String, version: Int = 1, _ body: @escaping @Sendable (WorkflowContext) async throws -> Output
+    ) {
+        self.name = name
+        self.version = version
+        run = { context, _ in try PayloadCoding.encodeOutput(try await body(context)) }
+    }
+
+    /// Declares a workflow that needs no input, whatever it was given, and ends without an output.
+    @_disfavoredOverload
+    public init(_ name: String, version: Int = 1, _ body: @escaping @Sendable (WorkflowContext) async throws -> Void) {
+        self.name = name
+        self.version = version
+        run = { context, _ in
+            try await body(context)
+            return PayloadCoding.null
+        }
+    }
+
     /// nil, or why it was refused.
     func register(with host: PluginHost) -> String? {
         guard let version32 = Int32(exactly: version) else { return "workflow \"\(name)\": version \(version) is out of range" }

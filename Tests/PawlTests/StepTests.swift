@@ -114,7 +114,7 @@ final class Counter: Sendable {
         let seen = Locked<[Date]>([])
         let host = FakeHost(
             Plugin("x") {
-                Workflow("x") { (workflow: WorkflowContext, _: JSONValue) in
+                Workflow("x") { (workflow: WorkflowContext) in
                     let date = try await workflow.step("now") { instant }
                     seen.withLock { $0.append(date) }
                 }
@@ -137,7 +137,7 @@ final class Counter: Sendable {
         }
         let host = FakeHost(
             Plugin("x") {
-                Workflow("x") { (workflow: WorkflowContext, _: JSONValue) in
+                Workflow("x") { (workflow: WorkflowContext) in
                     try await workflow.step("one_way") { OneWay() }
                 }
             })
@@ -154,7 +154,7 @@ final class Counter: Sendable {
         let bodies = Counter()
         let host = FakeHost(
             Plugin("x") {
-                Workflow("x") { (workflow: WorkflowContext, _: JSONValue) in
+                Workflow("x") { (workflow: WorkflowContext) in
                     let none: Int? = try await workflow.step("none") {
                         bodies.add()
                         return Int?.none
@@ -189,7 +189,7 @@ final class Counter: Sendable {
     @Test func aRecordedResultOfAnotherTypeIsADeterminismFailure() async throws {
         let host = FakeHost(
             Plugin("x") {
-                Workflow("x") { (workflow: WorkflowContext, _: JSONValue) in try await workflow.step("a") { 1 } }
+                Workflow("x") { (workflow: WorkflowContext) in try await workflow.step("a") { 1 } }
             })
         let run = try await host.run("x", recorded: ["a": .value(kind: "step", "\"text\"")])
         #expect(run.failure?.code == "determinism")
@@ -201,7 +201,7 @@ final class Counter: Sendable {
     @Test func identityIsWhatTheHostSaid() async throws {
         let host = FakeHost(
             Plugin("x") {
-                Workflow("x", version: 3) { (workflow: WorkflowContext, _: JSONValue) in
+                Workflow("x", version: 3) { (workflow: WorkflowContext) in
                     #expect(workflow.workflowID == "workflow-1")
                     #expect(workflow.workflowName == "x")
                     #expect(workflow.version == 3)
@@ -223,7 +223,7 @@ final class Counter: Sendable {
 
 @Suite struct RegistrationTests {
     @Test func anotherInterfaceVersionAndAnOlderHostAreRefused() {
-        let plugin = Plugin("x") { Workflow("x") { (_: WorkflowContext, _: JSONValue) in } }
+        let plugin = Plugin("x") { Workflow("x") { (_: WorkflowContext) in } }
         #expect(FakeHost(plugin, version: 2).registered == 1)
         #expect(FakeHost(plugin, size: MemoryLayout<pawl_host>.size - 8).registered == 2)
         #expect(FakeHost(plugin, size: MemoryLayout<pawl_host>.size + 8).registered == 0)
@@ -232,13 +232,13 @@ final class Counter: Sendable {
     @Test func whatTheHostRefusesIsNamedInItsLog() {
         let twice = FakeHost(
             Plugin("x") {
-                Workflow("same") { (_: WorkflowContext, _: JSONValue) in }
-                Workflow("same") { (_: WorkflowContext, _: JSONValue) in }
+                Workflow("same") { (_: WorkflowContext) in }
+                Workflow("same") { (_: WorkflowContext) in }
             })
         #expect(twice.registered == 3)
         #expect(twice.logLines.withLock { $0.count } == 1)
         #expect(twice.logLines.withLock { $0.first?.contains("\"same\" version 1") } == true)
-        let zero = FakeHost(Plugin("x") { Workflow("a", version: 0) { (_: WorkflowContext, _: JSONValue) in } })
+        let zero = FakeHost(Plugin("x") { Workflow("a", version: 0) { (_: WorkflowContext) in } })
         #expect(zero.registered == 3)
     }
 
@@ -246,10 +246,10 @@ final class Counter: Sendable {
         let more = true
         let host = FakeHost(
             Plugin("x") {
-                Workflow("a") { (_: WorkflowContext, _: JSONValue) in }
-                Workflow("a", version: 2) { (_: WorkflowContext, _: JSONValue) in 1 }
-                if more { Workflow("b") { (_: WorkflowContext, _: JSONValue) in } }
-                for index in 1...2 { Workflow("c\(index)") { (_: WorkflowContext, _: JSONValue) in index } }
+                Workflow("a") { (_: WorkflowContext) in }
+                Workflow("a", version: 2) { (_: WorkflowContext) in 1 }
+                if more { Workflow("b") { (_: WorkflowContext) in } }
+                for index in 1...2 { Workflow("c\(index)") { (_: WorkflowContext) in index } }
             })
         #expect(host.registered == 0)
         #expect(host.handlers.withLock { $0.count } == 5)

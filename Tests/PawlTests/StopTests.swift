@@ -29,20 +29,20 @@ extension Counter {
 @Suite struct StopTests {
     static func plugin(_ canaries: Counter) -> Plugin {
         Plugin("stops") {
-            Workflow("plain") { (workflow: WorkflowContext, _: JSONValue) in
+            Workflow("plain") { (workflow: WorkflowContext) in
                 let canary = Canary(canaries)
                 let value = try await workflow.step("a") { 1 }
                 withExtendedLifetime(canary) {}
                 return value
             }
-            Workflow("swallows") { (workflow: WorkflowContext, _: JSONValue) in
+            Workflow("swallows") { (workflow: WorkflowContext) in
                 let canary = Canary(canaries)
                 _ = try? await workflow.step("a") { 1 }
                 _ = try? await workflow.step("b") { 1 }
                 withExtendedLifetime(canary) {}
                 return 1
             }
-            Workflow("group") { (workflow: WorkflowContext, _: JSONValue) in
+            Workflow("group") { (workflow: WorkflowContext) in
                 let canary = Canary(canaries)
                 let values = try await workflow.parallel("p", [1, 2, 3, 4], id: { $0 }) { branch, item in
                     try await branch.step("a") { item }
@@ -50,22 +50,22 @@ extension Counter {
                 withExtendedLifetime(canary) {}
                 return values
             }
-            Workflow("loops") { (workflow: WorkflowContext, _: JSONValue) in
+            Workflow("loops") { (workflow: WorkflowContext) in
                 while true {
                     do { return try await workflow.step("a") { 1 } } catch { continue }
                 }
             }
-            Workflow("branch_loops") { (workflow: WorkflowContext, _: JSONValue) in
+            Workflow("branch_loops") { (workflow: WorkflowContext) in
                 try await workflow.parallel("p", Array(0..<8), id: { $0 }) { branch, item in
                     while true {
                         do { return try await branch.step("a") { item } } catch { continue }
                     }
                 }
             }
-            Workflow("waits_in_a_step") { (workflow: WorkflowContext, _: JSONValue) in
+            Workflow("waits_in_a_step") { (workflow: WorkflowContext) in
                 try await workflow.step("long") { try await Task.sleep(for: .seconds(3600)) }
             }
-            Workflow("leaves_a_task") { (workflow: WorkflowContext, _: JSONValue) in
+            Workflow("leaves_a_task") { (workflow: WorkflowContext) in
                 let branch = workflow.branch("left")
                 _ = Task {
                     let failure = await #expect(throws: WorkflowMisuse.self) {

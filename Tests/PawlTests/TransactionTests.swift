@@ -11,7 +11,7 @@ import Testing
     ) -> FakeHost {
         FakeHost(
             Plugin("x") {
-                Workflow("x") { (workflow: WorkflowContext, _: JSONValue) in
+                Workflow("x") { (workflow: WorkflowContext) in
                     try await workflow.transaction("t", isolation: isolation, body)
                 }
             })
@@ -94,7 +94,7 @@ import Testing
         }
         let host = FakeHost(
             Plugin("x") {
-                Workflow("x") { (workflow: WorkflowContext, _: JSONValue) in
+                Workflow("x") { (workflow: WorkflowContext) in
                     let items = try await workflow.query("low", "SELECT sku, left FROM stock WHERE left < $1", 10, as: Item.self)
                     return items.map(\.sku)
                 }
@@ -115,7 +115,7 @@ import Testing
 @Suite struct BranchTests {
     static let host = FakeHost(
         Plugin("x") {
-            Workflow("branches") { (workflow: WorkflowContext, _: JSONValue) in
+            Workflow("branches") { (workflow: WorkflowContext) in
                 let left = workflow.branch("left"), right = workflow.branch("right")
                 async let l = left.step("a") { 1 }
                 async let r = right.step("a") { 2 }
@@ -140,11 +140,11 @@ import Testing
                     }
                 }
             }
-            Workflow("bad_name") { (workflow: WorkflowContext, _: JSONValue) in
+            Workflow("bad_name") { (workflow: WorkflowContext) in
                 let branch = workflow.branch(String(repeating: "x", count: 129))
                 return try await branch.step("s") { 1 }
             }
-            Workflow("reentrant") { (workflow: WorkflowContext, _: JSONValue) in
+            Workflow("reentrant") { (workflow: WorkflowContext) in
                 // What the compiler refuses without this box.
                 let box = Box(workflow)
                 return try await workflow.step("outer") { try await box.workflow.step("inner") { 1 } }

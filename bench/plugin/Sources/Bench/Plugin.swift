@@ -2,11 +2,11 @@ import Pawl
 
 /// What the benchmarks run: handlers that do nothing but what they are named after.
 let plugin = Plugin("bench") {
-    Workflow("noop") { (_: WorkflowContext, _: JSONValue) in }
-    Workflow("one_step") { (workflow: WorkflowContext, _: JSONValue) in
+    Workflow("noop") { (_: WorkflowContext) in }
+    Workflow("one_step") { (workflow: WorkflowContext) in
         try await workflow.step("step") { 1 }
     }
-    Workflow("ten_steps") { (workflow: WorkflowContext, _: JSONValue) in
+    Workflow("ten_steps") { (workflow: WorkflowContext) in
         var total = 0
         for index in 1...10 { total += try await workflow.step("step_\(index)") { index } }
         return total
