@@ -1,12 +1,17 @@
 import Dispatch
 import WorkflowEngine
 
-/// A store that hands out the workflows it was given and says yes to every write, at once.
+/// A store that hands out the workflows it was given and takes every write, at once.
 final class ScriptedStore: WorkflowStore {
     var events: ((StoreEvent) -> Void)?
     private var waiting: ArraySlice<ClaimedWorkflow>
     private(set) var ends: [WorkflowEnd] = []
     private(set) var steps = 0
+    private(set) var statements: [SQLStatement] = []
+    /// What SQL answers.
+    var sqlResult: SQLResult = .success(Array("{}".utf8))
+    /// How the first transactions end; the later ones are committed.
+    var transactionEnds: [TransactionEnd] = []
     private let total: Int
 
     init(_ workflows: [ClaimedWorkflow]) {
@@ -36,8 +41,10 @@ final class ScriptedStore: WorkflowStore {
                 self.ends += ends
                 events?(.written(id, steps: [], ends: []))
             case .release, .begin, .rollback: break
-            case .execute(let id, _, _), .query(let id, _): events?(.executed(id, .success(Array("{}".utf8))))
-            case .commit(let id, _, _): events?(.transactionEnded(id, .committed))
+            case .execute(let id, _, let statement), .query(let id, let statement):
+                statements.append(statement)
+                events?(.executed(id, sqlResult))
+            case .commit(let id, _, _): events?(.transactionEnded(id, transactionEnds.isEmpty ? .committed : transactionEnds.removeFirst()))
             }
         }
     }

@@ -1,0 +1,162 @@
+/*
+ * hello.c: a whole Pawl plugin in C.
+ *
+ * It offers two workflows:
+ *
+ *   hello          one step; its output is {"greeting": "Hello", "to": <the workflow's input>}
+ *   hello_record   one transaction, which inserts the greeting into the table hello_greeting and is checkpointed by the same commit:
+ *                  however often a worker is killed, there is one row for each workflow
+ *
+ * A handler is a small state machine.  start() begins its first call; each completion looks at what came of the last call and begins the
+ * next one, or finishes.  After a crash, Pawl runs the handler again from the top, and step_begin and transaction_begin answer with
+ * what is recorded instead of PAWL_EXECUTE: the code below needs to do nothing else for that.
+ */
+#include "pawl_plugin.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Lets the loader see, before it runs anything, which interface this was built for. */
+PAWL_PLUGIN_NOTE("c");
+
+/* The host's functions.  They stay valid for the life of the process. */
+static const pawl_host *pawl;
+
+/* What we keep for a run.  `input` is a copy: pointers that Pawl hands over are only good during that call. */
+typedef struct greeting {
+    pawl_run *run;
+    size_t input_size;
+    char workflow_id[513]; /* an id has at most 512 bytes */
+    char input[];
+} greeting;
+
+static greeting *new_greeting(pawl_run *run, const pawl_start *start) {
+    greeting *greeting = malloc(sizeof *greeting + start->input.size);
+    if (greeting == NULL) return NULL;
+    greeting->run = run;
+    greeting->input_size = start->input.size;
+    memcpy(greeting->input, start->input.data, start->input.size);
+    memcpy(greeting->workflow_id, start->workflow_id.data, start->workflow_id.size);
+    greeting->workflow_id[start->workflow_id.size] = '\0';
+    return greeting;
+}
+
+/* The last call about a run: nothing will use the context any more. */
+static void release(void *run_context) {
+    free(run_context);
+}
+
+/* Ends the run with a failure of our own. */
+static void fail(pawl_run *run, pawl_bytes code, pawl_bytes message) {
+    pawl_error error = {.size = sizeof error, .code = code, .type = PAWL_TEXT("hello"), .message = message};
+    pawl_result outcome = {.size = sizeof outcome, .status = PAWL_ERROR, .error = &error};
+    pawl->finish(run, &outcome);
+}
+
+/*
+ * hello: one step
+ */
+
+/* The step is recorded, now or by an earlier run: its result is the workflow's.  A failure, or PAWL_STOPPED, is passed on just so. */
+static void hello_finish(void *context, const pawl_result *result) {
+    greeting *greeting = context;
+    pawl->finish(greeting->run, result);
+}
+
+static void *hello_start(void *context, pawl_run *run, const pawl_start *start) {
+    (void) context;
+    greeting *greeting = new_greeting(run, start);
+    if (greeting == NULL) {
+        fail(run, PAWL_TEXT("out_of_memory"), PAWL_TEXT("no memory for the run"));
+        return NULL;
+    }
+    if (pawl->step_begin(run, PAWL_ROOT_SCOPE, PAWL_TEXT("compose"), NULL, hello_finish, greeting) != PAWL_EXECUTE)
+        return greeting; /* hello_finish has the answer already */
+
+    /* The step's body.  It runs at least once, and exactly one of its outcomes is recorded. */
+    size_t room = greeting->input_size + 64;
+    char *json = malloc(room);
+    if (json == NULL) {
+        fail(run, PAWL_TEXT("out_of_memory"), PAWL_TEXT("no memory for the greeting"));
+        return greeting;
+    }
+    int size = snprintf(json, room, "{\"greeting\": \"Hello\", \"to\": %.*s}", (int) greeting->input_size, greeting->input);
+    pawl_result outcome = {.size = sizeof outcome, .status = PAWL_OK, .value = {json, (size_t) size}};
+    pawl->step_end(run, PAWL_ROOT_SCOPE, &outcome, hello_finish, greeting);
+    free(json); /* step_end has copied it */
+    return greeting;
+}
+
+/*
+ * hello_record: one transaction
+ */
+
+static void record_inserted(void *context, const pawl_result *result);
+static void record_committed(void *context, const pawl_result *result);
+
+/* The transaction's body: as many statements as it likes, one after the other.  This one has a single one. */
+static void record_insert(greeting *greeting) {
+    pawl_bytes parameters[] = {
+        {greeting->workflow_id, strlen(greeting->workflow_id)},
+        {greeting->input, greeting->input_size}, /* the input is JSON: let PostgreSQL take it apart */
+    };
+    pawl->transaction_execute(greeting->run, PAWL_ROOT_SCOPE,
+                              PAWL_TEXT("INSERT INTO hello_greeting (workflow_id, name) VALUES ($1, $2::jsonb ->> 'name')"), parameters,
+                              sizeof parameters / sizeof *parameters, record_inserted, greeting);
+}
+
+/* The statement was run: commit it with the checkpoint, or roll back and record its failure. */
+static void record_inserted(void *context, const pawl_result *result) {
+    greeting *greeting = context;
+    switch (result->status) {
+        case PAWL_OK: {
+            pawl_result outcome = {.size = sizeof outcome, .status = PAWL_OK, .value = PAWL_TEXT("{\"recorded\": true}")};
+            pawl->transaction_end(greeting->run, PAWL_ROOT_SCOPE, &outcome, record_committed, greeting);
+            break;
+        }
+        case PAWL_ERROR: /* its error, with the SQLSTATE as code, becomes the step's */
+            pawl->transaction_end(greeting->run, PAWL_ROOT_SCOPE, result, record_committed, greeting);
+            break;
+        default: /* PAWL_STOPPED, PAWL_MISUSE: there is nothing to end */
+            pawl->finish(greeting->run, result);
+    }
+}
+
+/* Committed, now or by an earlier run; or undone by another transaction, and then the body runs again. */
+static void record_committed(void *context, const pawl_result *result) {
+    greeting *greeting = context;
+    if (result->status == PAWL_RETRY)
+        record_insert(greeting);
+    else
+        pawl->finish(greeting->run, result);
+}
+
+static void *record_start(void *context, pawl_run *run, const pawl_start *start) {
+    (void) context;
+    greeting *greeting = new_greeting(run, start);
+    if (greeting == NULL) {
+        fail(run, PAWL_TEXT("out_of_memory"), PAWL_TEXT("no memory for the run"));
+        return NULL;
+    }
+    if (pawl->transaction_begin(run, PAWL_ROOT_SCOPE, PAWL_TEXT("record"), NULL, record_committed, greeting) == PAWL_EXECUTE)
+        record_insert(greeting);
+    return greeting;
+}
+
+/* The one symbol that this library exports.  Nothing may be waited for here, and nothing done outside: it also runs in a trial process. */
+PAWL_EXPORT int32_t pawl_plugin_register(const pawl_host *host) {
+    /* A host that is older than this plugin has a smaller table.  `query` is the last member that we could want. */
+    if (host->size < offsetof(pawl_host, query) + sizeof host->query) {
+        host->log(host->host, NULL, 5, PAWL_TEXT("hello needs a newer pawld"));
+        return 1;
+    }
+    pawl = host;
+    pawl_handler hello = {
+        .size = sizeof hello, .workflow_version = 1, .workflow_name = PAWL_TEXT("hello"), .start = hello_start, .release = release};
+    pawl_handler record = {
+        .size = sizeof record, .workflow_version = 1, .workflow_name = PAWL_TEXT("hello_record"), .start = record_start, .release = release};
+    pawl_status status = host->register_handler(host->host, &hello);
+    if (status == PAWL_OK) status = host->register_handler(host->host, &record);
+    return status;
+}
