@@ -1,6 +1,7 @@
 -- The life of a worker: registration, heartbeat, death, and what becomes of its workflows.
 -- Its life is a session-level advisory lock (1346459468, worker_number) on its life line. In the same class, 0 is the lock of whoever
 -- makes a partition, and -1 that of whoever reclaims.
+-- A claim holds (1346459469, worker_number) shared while it is under way.
 
 CREATE FUNCTION pawl.check_installation() RETURNS pawl.installation LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
@@ -119,6 +120,7 @@ DECLARE
     other record;
     settling boolean;       -- the server has just started, or was promoted: a free lock means nothing yet
     tried uuid[];
+    quiet uuid[];           -- those of them with no claim under way
     lost_keys bigint[];
     lost_owners uuid[];
     lost_epochs integer[];
@@ -156,6 +158,10 @@ BEGIN
     IF (tried IS NULL AND NOT impatient) OR NOT pg_try_advisory_xact_lock(1346459468, -1) THEN
         RETURN 0;
     END IF;
+    -- A claim under way has rows that are not to be seen yet; one that begins later waits for us, and then sees that its worker has ended.
+    SELECT array_agg(w.worker_id) INTO quiet
+        FROM (SELECT w.worker_id, w.worker_number FROM pawl.worker w WHERE w.worker_id = ANY (tried) ORDER BY w.worker_id OFFSET 0) w
+        WHERE pg_try_advisory_xact_lock(1346459469, w.worker_number);
     SELECT array_agg(w.workflow_key), array_agg(w.claimed_by), array_agg(w.epoch), array_agg(k.status IS DISTINCT FROM 'stopped')
         INTO lost_keys, lost_owners, lost_epochs, lost_crashed
         FROM pawl.workflow w LEFT JOIN pawl.worker k ON k.worker_id = w.claimed_by
@@ -164,7 +170,8 @@ BEGIN
         returned := pawl.hand_back(lost_keys, lost_owners, lost_epochs, lost_crashed);
     END IF;
     UPDATE pawl.worker w SET suspected_at = now,
-        reclaimed_at = CASE WHEN w.worker_id = ANY (lost_owners) AND returned < cardinality(lost_keys) THEN NULL ELSE now END
+        reclaimed_at = CASE WHEN w.worker_id = ANY (quiet) AND (returned = coalesce(cardinality(lost_keys), 0)
+            OR w.worker_id <> ALL (lost_owners)) THEN now END
         WHERE w.worker_id = ANY (tried);
     RETURN returned;
 END $$;
@@ -339,6 +346,7 @@ DECLARE
     known pawl.worker;
     own_keys bigint[];
     own_epochs integer[];
+    quiet boolean;          -- no claim of its is under way
     returned integer := 0;
 BEGIN
     SELECT w.* INTO known FROM pawl.worker w WHERE w.worker_id = unregister_worker.worker_id FOR UPDATE;
@@ -347,13 +355,14 @@ BEGIN
             HINT = 'Register it first; workers that ended over a day ago are forgotten.';
     ELSIF known.ended_at IS NULL THEN
         UPDATE pawl.worker w SET status = 'stopped', ended_at = clock_timestamp(), running = 0, suspected_at = NULL WHERE w.worker_id = known.worker_id;
+        quiet := pg_try_advisory_xact_lock(1346459469, known.worker_number);
         SELECT array_agg(w.workflow_key), array_agg(w.epoch) INTO own_keys, own_epochs FROM pawl.workflow w WHERE w.claimed_by = known.worker_id;
         IF own_keys IS NOT NULL THEN
             returned := pawl.hand_back(own_keys, array_fill(known.worker_id, ARRAY[cardinality(own_keys)]), own_epochs,
                 array_fill(false, ARRAY[cardinality(own_keys)]));
         END IF;
         -- What was locked just now, others hand back at their next heartbeat.
-        UPDATE pawl.worker w SET reclaimed_at = CASE WHEN returned = coalesce(cardinality(own_keys), 0) THEN clock_timestamp() END
+        UPDATE pawl.worker w SET reclaimed_at = CASE WHEN quiet AND returned = coalesce(cardinality(own_keys), 0) THEN clock_timestamp() END
             WHERE w.worker_id = known.worker_id;
     END IF;
     IF pawl.holds_life_line(known.worker_number) THEN
