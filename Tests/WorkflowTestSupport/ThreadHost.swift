@@ -19,6 +19,8 @@ package final class ThreadHost: HandlerHost {
 
     /// What was delivered, in order: "start w1", "interrupt w1", "release w1".
     package var log: [String] { state.withLock { $0.log } }
+    /// Calls that handlers wait for.
+    package var waitingCalls: Int { state.withLock { $0.waiting.count } }
     /// Runs that were started and not released.
     package var live: Int { state.withLock { $0.live } }
 
