@@ -58,7 +58,8 @@ reason: kept in pawl.installation.';
 -- Hands workflows back that an ended worker had claimed. What somebody has locked (a step of the old worker that commits just now) is left for
 -- the next try: a heartbeat waits for nobody. Answers how many it handed back or ended.
 CREATE FUNCTION pawl.hand_back(workflow_keys bigint[], owners uuid[], epochs integer[], crashed boolean[]) RETURNS integer
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 DECLARE
     max_crashes integer := coalesce(nullif(current_setting('pawl.max_recoveries', true), '')::integer, 3);
     returned integer;
