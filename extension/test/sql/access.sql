@@ -17,8 +17,8 @@ CREATE FUNCTION pg_temp.may(role text) RETURNS TABLE (what text) LANGUAGE sql AS
     SELECT 'table ' || c.relname FROM pg_class c WHERE c.relnamespace = 'pawl'::regnamespace AND c.relkind IN ('r', 'p', 'v')
         AND has_table_privilege(role, c.oid, 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE, REFERENCES, TRIGGER')
     UNION ALL
-    SELECT 'sequence ' || c.relname FROM pg_class c WHERE c.relnamespace = 'pawl'::regnamespace AND c.relkind = 'S'
-        AND has_sequence_privilege(role, c.oid, 'USAGE, SELECT, UPDATE')
+    SELECT 'sequence ' || c.relname FROM pg_class c WHERE c.relnamespace = 'pawl'::regnamespace
+        AND CASE WHEN c.relkind = 'S' THEN has_sequence_privilege(role, c.oid, 'USAGE, SELECT, UPDATE') ELSE false END
     ORDER BY 1
 $$;
 
