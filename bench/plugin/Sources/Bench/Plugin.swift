@@ -1,8 +1,15 @@
+import Glibc
 import Pawl
 
 /// What the benchmarks run: handlers that do nothing but what they are named after.
 let plugin = Plugin("bench") {
     Workflow("noop") { (_: WorkflowContext) in }
+    // When its handler began, in nanoseconds of a clock that bench/latency.c reads too.
+    Workflow("clock") { (_: WorkflowContext) in
+        var time = timespec()
+        clock_gettime(CLOCK_MONOTONIC, &time)
+        return time.tv_sec * 1_000_000_000 + time.tv_nsec
+    }
     Workflow("one_step") { (workflow: WorkflowContext) in
         try await workflow.step("step") { 1 }
     }

@@ -1,0 +1,1 @@
+UPDATE floor.row SET value = value + 1;
