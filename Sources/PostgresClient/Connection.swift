@@ -1,4 +1,5 @@
 import CLibPQ
+import Glibc
 
 /// What became of one request: its statements, in the transaction that its sync committed, or not.
 package struct Reply {
@@ -123,7 +124,7 @@ package final class Connection: @unchecked Sendable {  // the loop thread's, as 
         texts.reserveCapacity(parameters.reduce(0) { $0 + ($1?.count ?? 0) + 1 })
         for (index, parameter) in parameters.enumerated() {
             guard let parameter else { continue }
-            guard !parameter.contains(0) else { return refuse("parameter $\(index + 1) contains a NUL") }
+            guard !parameter.withUnsafeBytes({ memchr($0.baseAddress ?? Self.empty, 0, $0.count) != nil }) else { return refuse("parameter $\(index + 1) contains a NUL") }
             texts.append(contentsOf: parameter)
             texts.append(0)
         }
