@@ -1,0 +1,151 @@
+/*
+ * arguments.c
+ *		Checks of what callers give. Each raises 22023 and says what was given and what to give instead; nothing is written before.
+ */
+#include "pawl.h"
+
+#include "mb/pg_wchar.h"
+#include "utils/builtins.h"
+#include "utils/uuid.h"
+
+void
+pawl_check_name(const char *argument, const char *value, int max_bytes)
+{
+	if (value == NULL || *value == '\0')
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s must not be %s", argument, value == NULL ? "null" : "empty"),
+				 errdetail("It names something, and nothing is named so."),
+				 errhint("Give a text of 1 to %d bytes.", max_bytes)));
+	if (strlen(value) > max_bytes)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s is too long", argument),
+				 errdetail("It has %zu bytes: \"%s…\".", strlen(value), pnstrdup(value, pg_mbcliplen(value, strlen(value), 40))),
+				 errhint("Give a text of 1 to %d bytes.", max_bytes)));
+}
+
+/* headers and attributes */
+void
+pawl_check_document(const char *argument, Jsonb *value)
+{
+	if (value == NULL)
+		return;
+	if (!JB_ROOT_IS_OBJECT(value))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s must be a JSON object", argument),
+				 errdetail("It is a JSON %s.", JB_ROOT_IS_SCALAR(value) ? "scalar" : "array"),
+				 errhint("Give an object like {\"key\": \"value\"}, or NULL.")));
+	if (VARSIZE(value) > PAWL_MAX_DOCUMENT)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s is too large", argument),
+				 errdetail("It has %d bytes as jsonb.", (int) VARSIZE(value)),
+				 errhint("Give at most %d bytes; what is larger belongs in input.", PAWL_MAX_DOCUMENT)));
+}
+
+void
+pawl_check_payload(Jsonb *value)
+{
+	int			bytes;
+
+	if (value == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("input must not be null"),
+				 errdetail("An SQL NULL is no JSON value."),
+				 errhint("Leave it out for {}, or give 'null'::jsonb.")));
+	/* As text a value has at most six times the bytes that it has as jsonb. */
+	if (VARSIZE(value) <= pawl_max_payload / 6)
+		return;
+	bytes = strlen(JsonbToCString(NULL, &value->root, VARSIZE(value)));
+	if (bytes > pawl_max_payload)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("input is too large"),
+				 errdetail("It has %d bytes; pawl.max_payload is %d.", bytes, pawl_max_payload),
+				 errhint("Store it elsewhere and give where, or raise pawl.max_payload.")));
+}
+
+static int
+distance(const char *a, const char *b)
+{
+	int			m = Min(strlen(a), 64);
+	int			n = Min(strlen(b), 64);
+	int			above[65];
+	int			line[65];
+
+	for (int j = 0; j <= n; j++)
+		above[j] = j;
+	for (int i = 1; i <= m; i++)
+	{
+		line[0] = i;
+		for (int j = 1; j <= n; j++)
+			line[j] = Min(Min(above[j] + 1, line[j - 1] + 1), above[j - 1] + (a[i - 1] == b[j - 1] ? 0 : 1));
+		memcpy(above, line, sizeof(int) * (n + 1));
+	}
+	return above[n];
+}
+
+/* The candidate that a misspelt word most likely meant; the list ends with NULL. */
+const char *
+pawl_nearest(const char *word, const char *const *candidates)
+{
+	const char *best = NULL;
+	int			least = 0;
+
+	for (; *candidates != NULL; candidates++)
+	{
+		int			d = distance(word, *candidates);
+
+		if (best == NULL || d < least)
+		{
+			best = *candidates;
+			least = d;
+		}
+	}
+	return best;
+}
+
+/* There are no options yet: every key is unknown, and perhaps one of the arguments was meant. */
+void
+pawl_check_options(Jsonb *options, const char *const *arguments)
+{
+	JsonbIterator *iterator;
+	JsonbValue	value;
+	char	   *key;
+
+	if (options == NULL)
+		return;
+	pawl_check_document("options", options);
+	iterator = JsonbIteratorInit(&options->root);
+	(void) JsonbIteratorNext(&iterator, &value, true);
+	if (JsonbIteratorNext(&iterator, &value, true) != WJB_KEY)
+		return;
+	key = pnstrdup(value.val.string.val, pg_mbcliplen(value.val.string.val, value.val.string.len, 64));
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("unknown option \"%s\"", key),
+			 errdetail("This function has no options yet."),
+			 errhint("Perhaps you meant the argument %s.", pawl_nearest(key, arguments))));
+}
+
+/* A UUID of version 7: sorted by time, so that the index of ids grows at its end. */
+text *
+pawl_make_uuid7(void)
+{
+	pg_uuid_t	uuid;
+	int64		now = GetCurrentTimestamp() + (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY;
+	int64		milliseconds = now / 1000;
+	int			fraction = (now % 1000) * 4096 / 1000;
+
+	if (!pg_strong_random(uuid.data + 8, 8))
+		ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not generate random values")));
+	for (int i = 0; i < 6; i++)
+		uuid.data[i] = milliseconds >> (40 - 8 * i);
+	uuid.data[6] = 0x70 | (fraction >> 8);
+	uuid.data[7] = fraction;
+	uuid.data[8] = (uuid.data[8] & 0x3f) | 0x80;
+	return cstring_to_text(DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&uuid))));
+}

@@ -1,0 +1,266 @@
+/*
+ * cache.c
+ *		What an enqueue asks again and again: queue ids, access rules, known handlers. Kept per session until an invalidation.
+ */
+#include "pawl.h"
+
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/hsearch.h"
+#include "utils/inval.h"
+#include "utils/memutils.h"
+#include "utils/syscache.h"
+
+#define MAX_ENTRIES 10000
+
+typedef struct QueueEntry
+{
+	char		name[PAWL_MAX_NAME + 1];
+	int32		queue_id;
+} QueueEntry;
+
+typedef struct AccessKey
+{
+	Oid			role;
+	int32		queue_id;
+	char		workflow_name[PAWL_MAX_NAME + 1];
+} AccessKey;
+
+typedef struct AccessEntry
+{
+	AccessKey	key;
+	bool		allowed;
+} AccessEntry;
+
+typedef struct NameEntry
+{
+	char		name[PAWL_MAX_NAME + 1];
+	bool		known;
+} NameEntry;
+
+static MemoryContext context = NULL;
+static bool valid = false;
+static Oid	watched = InvalidOid;	/* pawl.queue: the relation that pawl.invalidate_caches invalidates */
+static HTAB *queues;
+static HTAB *accesses;
+static HTAB *handlers;
+static HTAB *mentioned = NULL;	/* names that a NOTICE was given for */
+
+static void
+relation_changed(Datum argument, Oid relation)
+{
+	if (relation == InvalidOid || relation == watched)
+		valid = false;
+}
+
+static void
+roles_changed(Datum argument, int cache, uint32 hash)
+{
+	valid = false;
+}
+
+void
+pawl_init_cache(void)
+{
+	CacheRegisterRelcacheCallback(relation_changed, (Datum) 0);
+	CacheRegisterSyscacheCallback(AUTHMEMROLEMEM, roles_changed, (Datum) 0);
+	CacheRegisterSyscacheCallback(AUTHOID, roles_changed, (Datum) 0);
+}
+
+static HTAB *
+make_table(const char *name, Size key, Size entry, MemoryContext where, int flags)
+{
+	HASHCTL		control = {.keysize = key, .entrysize = entry, .hcxt = where};
+
+	return hash_create(name, 64, &control, HASH_ELEM | HASH_CONTEXT | flags);
+}
+
+static void
+prepare_cache(void)
+{
+	if (context == NULL)
+		context = AllocSetContextCreate(TopMemoryContext, "pawl cache", ALLOCSET_DEFAULT_SIZES);
+	if (valid && hash_get_num_entries(accesses) + hash_get_num_entries(handlers) < MAX_ENTRIES)
+		return;
+	MemoryContextReset(context);
+	queues = make_table("pawl queues", PAWL_MAX_NAME + 1, sizeof(QueueEntry), context, HASH_STRINGS);
+	accesses = make_table("pawl access", sizeof(AccessKey), sizeof(AccessEntry), context, HASH_BLOBS);
+	handlers = make_table("pawl handlers", PAWL_MAX_NAME + 1, sizeof(NameEntry), context, HASH_STRINGS);
+	watched = pawl_relation("queue");
+	/* Set before anything is read: an invalidation while reading is not lost. */
+	valid = true;
+}
+
+/* One value of a query in the owner's name; false: no row. */
+static bool
+look_up(SPIPlanPtr *plan, const char *sql, int count, Oid *types, Datum *values, Datum *result, bool *isnull)
+{
+	PawlOwner	owner;
+	bool		found;
+
+	pawl_become_owner(&owner);
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	if (*plan == NULL)
+	{
+		*plan = SPI_prepare(sql, count, types);
+		if (*plan == NULL)
+			elog(ERROR, "could not prepare: %s", SPI_result_code_string(SPI_result));
+		SPI_keepplan(*plan);
+	}
+	if (SPI_execute_plan(*plan, values, NULL, false, 1) != SPI_OK_SELECT)
+		elog(ERROR, "could not read pawl's tables");
+	found = SPI_processed > 0;
+	if (found)
+		*result = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, isnull);
+	SPI_finish();
+	pawl_become_caller(&owner);
+	return found;
+}
+
+bool
+pawl_find_queue(const char *name, int32 *queue_id)
+{
+	static SPIPlanPtr plan = NULL;
+	QueueEntry *entry;
+	Datum		values[1];
+	Datum		found;
+	bool		isnull;
+
+	if (strcmp(name, "default") == 0)
+	{
+		*queue_id = 0;
+		return true;
+	}
+	prepare_cache();
+	entry = hash_search(queues, name, HASH_FIND, NULL);
+	if (entry == NULL)
+	{
+		values[0] = CStringGetTextDatum(name);
+		if (!look_up(&plan, "SELECT q.queue_id FROM pawl.queue q WHERE q.queue_name OPERATOR(pg_catalog.=) $1", 1,
+					 ((Oid[]) {TEXTOID}), values, &found, &isnull))
+			return false;
+		*queue_id = DatumGetInt32(found);
+		prepare_cache();
+		entry = hash_search(queues, name, HASH_ENTER, NULL);
+		entry->queue_id = *queue_id;
+	}
+	*queue_id = entry->queue_id;
+	return true;
+}
+
+/*
+ * EXECUTE on the function is the base; a role whose rules are all narrowed may enqueue only what one of them matches.
+ */
+bool
+pawl_may_enqueue(Oid role, const char *workflow_name, int32 queue_id, const char *queue)
+{
+	static SPIPlanPtr plan = NULL;
+	AccessKey	key;
+	AccessEntry *entry;
+	Datum		values[3];
+	Datum		found;
+	bool		isnull;
+	bool		allowed;
+
+	if (superuser_arg(role))
+		return true;
+	prepare_cache();
+	memset(&key, 0, sizeof(key));
+	key.role = role;
+	key.queue_id = queue_id;
+	strlcpy(key.workflow_name, workflow_name, sizeof(key.workflow_name));
+	entry = hash_search(accesses, &key, HASH_FIND, NULL);
+	if (entry != NULL)
+		return entry->allowed;
+	values[0] = ObjectIdGetDatum(role);
+	values[1] = CStringGetTextDatum(workflow_name);
+	values[2] = CStringGetTextDatum(queue);
+	if (!look_up(&plan,
+				 "SELECT coalesce(pg_catalog.bool_or((r.workflow_name IS NULL OR r.workflow_name OPERATOR(pg_catalog.=) $2)"
+				 " AND (r.queue_name IS NULL OR r.queue_name OPERATOR(pg_catalog.=) $3)), true)"
+				 " FROM pawl.access_rule r, pg_catalog.pg_roles a"
+				 " WHERE r.access OPERATOR(pg_catalog.=) 'enqueue' AND a.rolname OPERATOR(pg_catalog.=) r.role_name"
+				 " AND pg_catalog.pg_has_role($1, a.oid, 'USAGE')", 3, ((Oid[]) {OIDOID, TEXTOID, TEXTOID}), values, &found, &isnull))
+		elog(ERROR, "could not read the access rules");
+	allowed = DatumGetBool(found);
+	prepare_cache();
+	entry = hash_search(accesses, &key, HASH_ENTER, NULL);
+	entry->allowed = allowed;
+	return allowed;
+}
+
+/* Whether any worker ever offered to run it. */
+bool
+pawl_handler_known(const char *workflow_name)
+{
+	static SPIPlanPtr plan = NULL;
+	NameEntry  *entry;
+	Datum		values[1];
+	Datum		found;
+	bool		isnull;
+	bool		known;
+
+	prepare_cache();
+	entry = hash_search(handlers, workflow_name, HASH_FIND, NULL);
+	if (entry != NULL)
+		return entry->known;
+	values[0] = CStringGetTextDatum(workflow_name);
+	known = look_up(&plan, "SELECT true FROM pawl.known_handler h WHERE h.workflow_name OPERATOR(pg_catalog.=) $1", 1,
+					((Oid[]) {TEXTOID}), values, &found, &isnull);
+	prepare_cache();
+	entry = hash_search(handlers, workflow_name, HASH_ENTER, NULL);
+	entry->known = known;
+	return known;
+}
+
+/* True the first time in this session. */
+bool
+pawl_first_mention(const char *workflow_name)
+{
+	bool		found;
+
+	if (mentioned == NULL || hash_get_num_entries(mentioned) > MAX_ENTRIES)
+	{
+		if (mentioned != NULL)
+			hash_destroy(mentioned);
+		mentioned = make_table("pawl mentioned names", PAWL_MAX_NAME + 1, sizeof(NameEntry), TopMemoryContext, HASH_STRINGS);
+	}
+	(void) hash_search(mentioned, workflow_name, HASH_ENTER, &found);
+	return !found;
+}
+
+/* invalidate_caches() RETURNS void: every session forgets what it looked up, once this commits; this one at once. */
+PG_FUNCTION_INFO_V1(pawl_invalidate_caches_1_0);
+Datum
+pawl_invalidate_caches_1_0(PG_FUNCTION_ARGS)
+{
+	CacheInvalidateRelcacheByRelid(pawl_relation("queue"));
+	PG_RETURN_VOID();
+}
+
+/* may_inspect() RETURNS boolean: whether the outer user may read payloads. */
+PG_FUNCTION_INFO_V1(pawl_may_inspect_1_0);
+Datum
+pawl_may_inspect_1_0(PG_FUNCTION_ARGS)
+{
+	static SPIPlanPtr plan = NULL;
+	Oid			role = GetOuterUserId();
+	Datum		values[1] = {ObjectIdGetDatum(role)};
+	Datum		found;
+	bool		isnull;
+
+	if (superuser_arg(role))
+		PG_RETURN_BOOL(true);
+	if (!look_up(&plan,
+				 "SELECT EXISTS (SELECT FROM pawl.access_rule r, pg_catalog.pg_roles a"
+				 " WHERE r.access OPERATOR(pg_catalog.=) 'inspect' AND a.rolname OPERATOR(pg_catalog.=) r.role_name"
+				 " AND pg_catalog.pg_has_role($1, a.oid, 'USAGE')) OR EXISTS (SELECT FROM pg_catalog.pg_namespace n"
+				 " WHERE n.nspname OPERATOR(pg_catalog.=) 'pawl' AND pg_catalog.pg_has_role($1, n.nspowner, 'USAGE'))",
+				 1, ((Oid[]) {OIDOID}), values, &found, &isnull))
+		elog(ERROR, "could not read the access rules");
+	PG_RETURN_BOOL(DatumGetBool(found));
+}

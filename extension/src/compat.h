@@ -1,0 +1,18 @@
+/*
+ * compat.h
+ *		One source for PostgreSQL 14 to 18: the newest API in the code, older servers adapted here.
+ */
+#ifndef PAWL_COMPAT_H
+#define PAWL_COMPAT_H
+
+#if PG_VERSION_NUM < 140000
+#error "pawl needs PostgreSQL 14 or later"
+#endif
+
+#if PG_VERSION_NUM < 150000
+#define InitMaterializedSRF(fcinfo, flags) pawl_materialize(fcinfo)
+extern void pawl_materialize(FunctionCallInfo fcinfo);
+#define MarkGUCPrefixReserved(name) EmitWarningsOnPlaceholders(name)
+#endif
+
+#endif

@@ -1,0 +1,610 @@
+/*
+ * enqueue.c
+ *		enqueue_workflow and enqueue_workflows: an insert in the caller's own transaction.
+ */
+#include "enqueue.h"
+#include "shared.h"
+
+#include "access/genam.h"
+#include "access/relscan.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "commands/sequence.h"
+#include "executor/tuptable.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/fmgrprotos.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/tuplestore.h"
+
+#define ATTEMPTS 100
+
+static const char *const single_arguments[] = {
+	"workflow_name", "input", "workflow_id", "on_existing", "queue", "priority", "run_at", "delay", "timeout", "deduplication_id", "on_duplicate",
+	"max_delay", "partition_key", "workflow_version", "headers", "attributes", NULL
+};
+static const char *const plural_arguments[] = {
+	"workflow_name", "inputs", "workflow_ids", "partition_keys", "on_existing", "queue", "priority", "run_at", "delay", "timeout",
+	"workflow_version", "headers", "attributes", NULL
+};
+
+OnConflict
+pawl_on_conflict(const char *argument, const char *value)
+{
+	if (value != NULL && strcmp(value, "return") == 0)
+		return RETURN_EXISTING;
+	if (value != NULL && strcmp(value, "raise") == 0)
+		return RAISE_EXISTING;
+	if (value != NULL && strcmp(value, "skip") == 0)
+		return SKIP_EXISTING;
+	if (value != NULL && strcmp(value, "replace") == 0 && strcmp(argument, "on_duplicate") == 0)
+		pawl_refuse_unsupported("on_duplicate => 'replace'", "Use return, raise or skip.");
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("%s is not one of return, raise, skip", argument),
+			 value == NULL ? errdetail("It is null.") : errdetail("It is \"%s\".", pnstrdup(value, pg_mbcliplen(value, strlen(value), 64))),
+			 errhint("return: the id of the one there is; raise: an error; skip: NULL.")));
+	pg_unreachable();
+}
+
+void
+pawl_refuse_unsupported(const char *argument, const char *hint)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("%s is not supported yet", argument),
+			 errdetail("Nothing was enqueued."),
+			 errhint("%s", hint)));
+}
+
+/* run_at or delay, not both. */
+void
+pawl_start_time(EnqueueRequest *request, const TimestampTz *run_at, const Interval *delay)
+{
+	if (run_at != NULL && delay != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("run_at and delay are both given"),
+				 errdetail("Both say when the workflow may start."),
+				 errhint("Give one of them.")));
+	request->has_run_at = run_at != NULL || delay != NULL;
+	if (run_at != NULL)
+		request->run_at = *run_at;
+	if (delay != NULL)
+		request->run_at = DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval, TimestampTzGetDatum(GetCurrentTimestamp()),
+																  IntervalPGetDatum(delay)));
+}
+
+/*
+ * Waits until nobody has an uncommitted row with this key. A REPEATABLE READ caller must do that before its insert: a row that is committed
+ * after the insert's snapshot would be a 40001.
+ */
+static void
+wait_for_others(const char *index_name, int nkeys, const Oid *procedures, const Datum *values)
+{
+	for (;;)
+	{
+		Relation	heap = table_open(pawl_relation("workflow"), RowExclusiveLock);
+		Relation	index = index_open(pawl_relation(index_name), AccessShareLock);
+		TupleTableSlot *slot = table_slot_create(heap, NULL);
+		TransactionId other = InvalidTransactionId;
+		SnapshotData dirty;
+		ScanKeyData keys[2];
+		IndexScanDesc scan;
+
+		InitDirtySnapshot(dirty);
+		for (int i = 0; i < nkeys; i++)
+		{
+			ScanKeyInit(&keys[i], i + 1, BTEqualStrategyNumber, procedures[i], values[i]);
+			keys[i].sk_collation = index->rd_indcollation[i];
+		}
+#if PG_VERSION_NUM >= 180000
+		scan = index_beginscan(heap, index, &dirty, NULL, nkeys, 0);
+#else
+		scan = index_beginscan(heap, index, &dirty, nkeys, 0);
+#endif
+		index_rescan(scan, keys, nkeys, NULL, 0);
+		while (index_getnext_slot(scan, ForwardScanDirection, slot))
+		{
+			other = TransactionIdIsValid(dirty.xmin) ? dirty.xmin : dirty.xmax;
+			if (TransactionIdIsValid(other) && !TransactionIdIsCurrentTransactionId(other))
+				break;
+			other = InvalidTransactionId;
+		}
+		index_endscan(scan);
+		ExecDropSingleTupleTableSlot(slot);
+		index_close(index, AccessShareLock);
+		table_close(heap, NoLock);
+		if (!TransactionIdIsValid(other))
+			return;
+		XactLockTableWait(other, NULL, NULL, XLTW_None);
+	}
+}
+
+/* Runs a kept plan with the latest snapshot where the transaction's own may be too old to see what was committed. */
+static int
+execute_latest(SPIPlanPtr plan, Datum *values, const char *nulls)
+{
+	Snapshot	snapshot;
+	int			result;
+
+	if (!IsolationUsesXactSnapshot())
+		return SPI_execute_plan(plan, values, nulls, false, 0);
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	result = SPI_execute_snapshot(plan, values, nulls, snapshot, InvalidSnapshot, false, true, 0);
+	UnregisterSnapshot(snapshot);
+	return result;
+}
+
+static SPIPlanPtr
+prepare(const char *sql, int count, Oid *types)
+{
+	SPIPlanPtr	plan = SPI_prepare_cursor(sql, count, types, CURSOR_OPT_GENERIC_PLAN);
+
+	if (plan == NULL)
+		elog(ERROR, "could not prepare: %s", SPI_result_code_string(SPI_result));
+	SPI_keepplan(plan);
+	return plan;
+}
+
+#define INSERT \
+	"INSERT INTO pawl.workflow (workflow_key, ready_key, rank, run_at, due_at, queue_id, priority, workflow_version, pinned, status," \
+	" workflow_id, workflow_name, partition_key, deduplication_id, enqueued_by, headers, attributes, input)" \
+	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)"
+
+static bool
+insert(Datum *values, const char *nulls, bool may_conflict)
+{
+	static SPIPlanPtr plain = NULL;
+	static SPIPlanPtr conflicting = NULL;
+	SPIPlanPtr *plan = may_conflict ? &conflicting : &plain;
+	int			result;
+
+	if (*plan == NULL)
+		*plan = prepare(may_conflict ? INSERT " ON CONFLICT DO NOTHING" : INSERT, 18,
+						((Oid[]) {INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT4OID, INT4OID, INT4OID, BOOLOID, TEXTOID,
+								  TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, JSONBOID, JSONBOID, JSONBOID}));
+	/* SERIALIZABLE keeps its own snapshot, and its 40001. */
+	if (may_conflict && !IsolationIsSerializable())
+		result = execute_latest(*plan, values, nulls);
+	else
+		result = SPI_execute_plan(*plan, values, nulls, false, 0);
+	if (result != SPI_OK_INSERT)
+		elog(ERROR, "could not insert into pawl.workflow: %s", SPI_result_code_string(result));
+	return SPI_processed > 0;
+}
+
+/* The first column of the first row, as text; NULL: no row. */
+static text *
+look_up(SPIPlanPtr plan, Datum *values)
+{
+	text	   *found;
+	bool		isnull;
+
+	if (execute_latest(plan, values, NULL) != SPI_OK_SELECT)
+		elog(ERROR, "could not look up a workflow");
+	if (SPI_processed == 0)
+		return NULL;
+	found = DatumGetTextPP(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	return DatumGetTextPCopy(PointerGetDatum(found));
+}
+
+/* The workflow_name of that id among unfinished, or among ended workflows; NULL: there is none. */
+static text *
+unfinished_name(text *id)
+{
+	static SPIPlanPtr plan = NULL;
+	Datum		values[1] = {PointerGetDatum(id)};
+
+	if (plan == NULL)
+		plan = prepare("SELECT w.workflow_name FROM pawl.workflow w WHERE w.workflow_id OPERATOR(pg_catalog.=) $1", 1, ((Oid[]) {TEXTOID}));
+	return look_up(plan, values);
+}
+
+static text *
+ended_name(text *id)
+{
+	static SPIPlanPtr plan = NULL;
+	Datum		values[1] = {PointerGetDatum(id)};
+
+	if (plan == NULL)
+		plan = prepare("SELECT h.workflow_name FROM pawl.workflow_history h WHERE h.workflow_id OPERATOR(pg_catalog.=) $1 LIMIT 1", 1,
+					   ((Oid[]) {TEXTOID}));
+	return look_up(plan, values);
+}
+
+static text *
+holder(int32 queue_id, text *deduplication_id)
+{
+	static SPIPlanPtr plan = NULL;
+	Datum		values[2] = {Int32GetDatum(queue_id), PointerGetDatum(deduplication_id)};
+
+	if (plan == NULL)
+		plan = prepare("SELECT w.workflow_id FROM pawl.workflow w WHERE w.queue_id OPERATOR(pg_catalog.=) $1"
+					   " AND w.deduplication_id OPERATOR(pg_catalog.=) $2", 2, ((Oid[]) {INT4OID, TEXTOID}));
+	return look_up(plan, values);
+}
+
+static void
+execute_by_key(const char *sql, SPIPlanPtr *plan, int count, Oid *types, Datum *values)
+{
+	if (*plan == NULL)
+		*plan = prepare(sql, count, types);
+	if (SPI_execute_plan(*plan, values, NULL, false, 0) < 0)
+		elog(ERROR, "could not write to pawl's tables");
+}
+
+/* What to answer for an id that exists. */
+static text *
+existing(const EnqueueRequest *request, text *id, text *name)
+{
+	char	   *existing_name = text_to_cstring(name);
+
+	if (strcmp(existing_name, request->workflow_name) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_PAWL_ID_EXISTS),
+				 errmsg("workflow \"%s\" exists with another name", text_to_cstring(id)),
+				 errdetail("It is a \"%s\", not a \"%s\".", existing_name, request->workflow_name),
+				 errhint("A workflow_id is an idempotency key: put the workflow_name into it.")));
+	if (request->on_existing == RAISE_EXISTING)
+		ereport(ERROR,
+				(errcode(ERRCODE_PAWL_ID_EXISTS),
+				 errmsg("workflow \"%s\" exists", text_to_cstring(id)),
+				 errdetail("An id is remembered as long as its workflow is."),
+				 errhint("Give on_existing => 'return' to have its id, or 'skip' for NULL.")));
+	return request->on_existing == SKIP_EXISTING ? NULL : id;
+}
+
+static void
+check(const EnqueueRequest *request, int32 *queue_id)
+{
+	if (RecoveryInProgress())
+		PreventCommandDuringRecovery("enqueue_workflow()");
+	PreventCommandIfReadOnly("enqueue_workflow()");
+	pawl_check_name("workflow_name", request->workflow_name, PAWL_MAX_NAME);
+	pawl_check_name("queue", request->queue, PAWL_MAX_NAME);
+	if (request->workflow_id != NULL)
+		pawl_check_name("workflow_id", text_to_cstring(request->workflow_id), PAWL_MAX_ID);
+	if (request->deduplication_id != NULL)
+		pawl_check_name("deduplication_id", text_to_cstring(request->deduplication_id), PAWL_MAX_ID);
+	if (request->partition_key != NULL)
+		pawl_check_name("partition_key", text_to_cstring(request->partition_key), PAWL_MAX_ID);
+	if (request->pinned && request->workflow_version < 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("workflow_version must be at least 1"),
+				 errdetail("It is %d.", request->workflow_version),
+				 errhint("Leave it out for the newest version that a worker offers.")));
+	pawl_check_payload(request->input);
+	pawl_check_document("headers", request->headers);
+	pawl_check_document("attributes", request->attributes);
+
+	if (!pawl_find_queue(request->queue, queue_id))
+		ereport(ERROR,
+				(errcode(ERRCODE_PAWL_UNKNOWN_QUEUE),
+				 errmsg("queue \"%s\" does not exist", request->queue),
+				 errdetail("Nothing was enqueued."),
+				 errhint("Make it with: SELECT pawl.create_queue(%s);", quote_literal_cstr(request->queue))));
+	if (!pawl_may_enqueue(request->role, request->workflow_name, *queue_id, request->queue))
+		ereport(ERROR,
+				(errcode(ERRCODE_PAWL_NO_ACCESS),
+				 errmsg("role %s may not enqueue \"%s\" in queue \"%s\"", pawl_user_name(request->role), request->workflow_name, request->queue),
+				 errdetail("Its access is narrowed to other workflow names or queues."),
+				 errhint("Grant it with: SELECT pawl.grant_access(%s, 'enqueue', workflow_name => %s);",
+						 quote_literal_cstr(pawl_user_name(request->role)), quote_literal_cstr(request->workflow_name))));
+	if (!pawl_handler_known(request->workflow_name))
+	{
+		if (pawl_require_handler)
+			ereport(ERROR,
+					(errcode(ERRCODE_PAWL_NO_HANDLER),
+					 errmsg("no worker ever offered to run \"%s\"", request->workflow_name),
+					 errdetail("pawl.require_handler is on."),
+					 errhint("Deploy its handler first, or set pawl.require_handler to off: then it waits for one.")));
+		if (pawl_first_mention(request->workflow_name))
+			ereport(NOTICE,
+					(errmsg("no worker ever offered to run \"%s\": it waits until one does", request->workflow_name),
+					 errhint("SELECT workflow_name FROM pawl.handlers lists what can be run.")));
+	}
+}
+
+/* Answers the id, or NULL where an existing one is to be skipped. */
+text *
+pawl_enqueue(const EnqueueRequest *request)
+{
+	static SPIPlanPtr delete_plan = NULL;
+	static SPIPlanPtr payload_plan = NULL;
+	MemoryContext caller = CurrentMemoryContext;
+	TimestampTz now = GetCurrentTimestamp();
+	int32		queue_id;
+	int64		rank = 2 * (int64) request->priority + 1;
+	int64		key;
+	bool		delayed = request->has_run_at && request->run_at > now;
+	bool		apart = false;
+	text	   *id = request->workflow_id;
+	PawlOwner	owner;
+	Datum		values[18];
+	char		nulls[19] = "                  ";
+
+	check(request, &queue_id);
+	apart = VARSIZE(request->input) > PAWL_INLINE_PAYLOAD;
+	if (id == NULL)
+		id = pawl_make_uuid7();
+	key = nextval_internal(pawl_relation("key_seq"), false);
+
+	values[0] = Int64GetDatum(key);
+	values[1] = Int64GetDatum(key);
+	values[2] = Int64GetDatum(rank);
+	values[3] = TimestampTzGetDatum(request->run_at);
+	values[4] = TimestampTzGetDatum(request->run_at);
+	values[5] = Int32GetDatum(queue_id);
+	values[6] = Int32GetDatum(request->priority);
+	values[7] = Int32GetDatum(request->workflow_version);
+	values[8] = BoolGetDatum(request->pinned);
+	values[9] = CStringGetTextDatum(delayed ? "delayed" : "enqueued");
+	values[10] = PointerGetDatum(id);
+	values[11] = CStringGetTextDatum(request->workflow_name);
+	values[12] = PointerGetDatum(request->partition_key);
+	values[13] = PointerGetDatum(request->deduplication_id);
+	values[14] = CStringGetTextDatum(pawl_user_name(GetOuterUserId()));
+	values[15] = PointerGetDatum(request->headers);
+	values[16] = PointerGetDatum(request->attributes);
+	values[17] = PointerGetDatum(request->input);
+	if (delayed)
+		nulls[1] = 'n';
+	if (!request->has_run_at)
+		nulls[3] = 'n';
+	if (!delayed)
+		nulls[4] = 'n';
+	if (!request->pinned)
+		nulls[7] = 'n';
+	if (request->partition_key == NULL)
+		nulls[12] = 'n';
+	if (request->deduplication_id == NULL)
+		nulls[13] = 'n';
+	if (request->headers == NULL)
+		nulls[15] = 'n';
+	if (request->attributes == NULL)
+		nulls[16] = 'n';
+	if (apart)
+		nulls[17] = 'n';
+
+	/* All that may fail for want of memory comes before the insert. */
+	if (!delayed)
+		pawl_mark(queue_id, rank, key, request->workflow_name, request->pinned ? request->workflow_version : 0, request->partition_key != NULL);
+	else if (request->run_at - now <= USECS_PER_SEC || request->partition_key != NULL)
+		pawl_mark(queue_id, rank, 0, request->workflow_name, request->pinned ? request->workflow_version : 0, request->partition_key != NULL);
+
+	pawl_become_owner(&owner);
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	for (int attempt = 1;; attempt++)
+	{
+		text	   *name = NULL;
+
+		if (request->workflow_id == NULL && request->deduplication_id == NULL)
+		{
+			/* A generated id conflicts with nothing. */
+			(void) insert(values, nulls, false);
+			break;
+		}
+		if (IsolationUsesXactSnapshot() && !IsolationIsSerializable())
+		{
+			if (request->workflow_id != NULL)
+				wait_for_others("workflow_workflow_id_idx", 1, ((Oid[]) {F_TEXTEQ}), &values[10]);
+			if (request->deduplication_id != NULL)
+				wait_for_others("workflow_deduplication_idx", 2, ((Oid[]) {F_INT4EQ, F_TEXTEQ}), ((Datum[]) {values[5], values[13]}));
+		}
+		if (insert(values, nulls, true))
+		{
+			/* No look before the insert: that would be a false serialization failure. */
+			if (request->workflow_id == NULL || (name = ended_name(id)) == NULL)
+				break;
+			execute_by_key("DELETE FROM pawl.workflow w WHERE w.workflow_key OPERATOR(pg_catalog.=) $1", &delete_plan, 1, ((Oid[]) {INT8OID}),
+						   values);
+			id = existing(request, id, name);
+			apart = false;
+			break;
+		}
+		if (request->workflow_id != NULL && ((name = unfinished_name(id)) != NULL || (name = ended_name(id)) != NULL))
+		{
+			id = existing(request, id, name);
+			apart = false;
+			break;
+		}
+		if (request->deduplication_id != NULL && (name = holder(queue_id, request->deduplication_id)) != NULL)
+		{
+			if (request->on_duplicate == RAISE_EXISTING)
+				ereport(ERROR,
+						(errcode(ERRCODE_PAWL_ID_EXISTS),
+						 errmsg("deduplication_id \"%s\" is taken in queue \"%s\"", text_to_cstring(request->deduplication_id), request->queue),
+						 errdetail("Workflow \"%s\" has it, and has not ended.", text_to_cstring(name)),
+						 errhint("Give on_duplicate => 'return' to have its id, or 'skip' for NULL.")));
+			id = request->on_duplicate == SKIP_EXISTING ? NULL : name;
+			apart = false;
+			break;
+		}
+		/* The one in the way has ended or gone meanwhile. */
+		if (attempt == ATTEMPTS)
+			ereport(ERROR,
+					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+					 errmsg("could not enqueue workflow \"%s\"", text_to_cstring(id)),
+					 errdetail("Others with the same id came and went %d times meanwhile.", ATTEMPTS),
+					 errhint("Try again.")));
+	}
+	if (apart)
+		execute_by_key("INSERT INTO pawl.payload (workflow_key, name, value) VALUES ($1, 'input', $2)", &payload_plan, 2,
+					   ((Oid[]) {INT8OID, JSONBOID}), ((Datum[]) {values[0], values[17]}));
+	if (id != NULL && id != request->workflow_id)
+	{
+		MemoryContext spi = MemoryContextSwitchTo(caller);
+
+		id = DatumGetTextPCopy(PointerGetDatum(id));
+		MemoryContextSwitchTo(spi);
+	}
+	SPI_finish();
+	pawl_become_caller(&owner);
+	return id;
+}
+
+static char *
+text_argument(FunctionCallInfo fcinfo, int number)
+{
+	return PG_ARGISNULL(number) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(number));
+}
+
+static void
+priority_argument(FunctionCallInfo fcinfo, int number, EnqueueRequest *request)
+{
+	if (PG_ARGISNULL(number))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("priority must not be null"),
+				 errdetail("Lower ones run first; 0 is the default."),
+				 errhint("Leave it out.")));
+	request->priority = PG_GETARG_INT32(number);
+}
+
+static void
+start_arguments(FunctionCallInfo fcinfo, int run_at, int delay, int timeout, EnqueueRequest *request)
+{
+	TimestampTz at = PG_ARGISNULL(run_at) ? 0 : PG_GETARG_TIMESTAMPTZ(run_at);
+
+	pawl_start_time(request, PG_ARGISNULL(run_at) ? NULL : &at, PG_ARGISNULL(delay) ? NULL : PG_GETARG_INTERVAL_P(delay));
+	if (!PG_ARGISNULL(timeout))
+		pawl_refuse_unsupported("timeout", "Leave it out.");
+}
+
+static Jsonb *
+jsonb_argument(FunctionCallInfo fcinfo, int number)
+{
+	return PG_ARGISNULL(number) ? NULL : PG_GETARG_JSONB_P(number);
+}
+
+/*
+ * enqueue_workflow(workflow_name, input, workflow_id, on_existing, queue, priority, run_at, delay, timeout, deduplication_id, on_duplicate,
+ *		max_delay, partition_key, workflow_version, headers, attributes, options) RETURNS text
+ */
+PG_FUNCTION_INFO_V1(pawl_enqueue_workflow_1_0);
+Datum
+pawl_enqueue_workflow_1_0(PG_FUNCTION_ARGS)
+{
+	EnqueueRequest request = {0};
+	text	   *id;
+
+	request.workflow_name = text_argument(fcinfo, 0);
+	request.input = jsonb_argument(fcinfo, 1);
+	request.workflow_id = PG_ARGISNULL(2) ? NULL : PG_GETARG_TEXT_PP(2);
+	request.on_existing = pawl_on_conflict("on_existing", text_argument(fcinfo, 3));
+	request.queue = text_argument(fcinfo, 4);
+	priority_argument(fcinfo, 5, &request);
+	start_arguments(fcinfo, 6, 7, 8, &request);
+	request.deduplication_id = PG_ARGISNULL(9) ? NULL : PG_GETARG_TEXT_PP(9);
+	request.on_duplicate = pawl_on_conflict("on_duplicate", text_argument(fcinfo, 10));
+	if (!PG_ARGISNULL(11))
+		pawl_refuse_unsupported("max_delay", "Leave it out.");
+	request.partition_key = PG_ARGISNULL(12) ? NULL : PG_GETARG_TEXT_PP(12);
+	request.pinned = !PG_ARGISNULL(13);
+	request.workflow_version = PG_ARGISNULL(13) ? 0 : PG_GETARG_INT32(13);
+	request.headers = jsonb_argument(fcinfo, 14);
+	request.attributes = jsonb_argument(fcinfo, 15);
+	pawl_check_options(jsonb_argument(fcinfo, 16), single_arguments);
+	request.role = GetOuterUserId();
+
+	id = pawl_enqueue(&request);
+	if (id == NULL)
+		PG_RETURN_NULL();
+	PG_RETURN_TEXT_P(id);
+}
+
+/* An array of as many elements as there are inputs, or NULL for none. */
+static Datum *
+texts_argument(FunctionCallInfo fcinfo, int number, const char *argument, int count, bool **nulls)
+{
+	Datum	   *values;
+	int			length;
+
+	if (PG_ARGISNULL(number))
+		return NULL;
+	deconstruct_array(PG_GETARG_ARRAYTYPE_P(number), TEXTOID, -1, false, TYPALIGN_INT, &values, nulls, &length);
+	if (length != count)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s and inputs have different lengths", argument),
+				 errdetail("There are %d inputs and %d %s.", count, length, argument),
+				 errhint("Give one for each input, or NULL.")));
+	return values;
+}
+
+/*
+ * enqueue_workflows(workflow_name, inputs, workflow_ids, partition_keys, on_existing, queue, priority, run_at, delay, timeout,
+ *		workflow_version, headers, attributes, options) RETURNS SETOF text
+ */
+PG_FUNCTION_INFO_V1(pawl_enqueue_workflows_1_0);
+Datum
+pawl_enqueue_workflows_1_0(PG_FUNCTION_ARGS)
+{
+	EnqueueRequest request = {0};
+	ReturnSetInfo *result;
+	MemoryContext each;
+	MemoryContext old;
+	Datum	   *inputs;
+	Datum	   *ids;
+	Datum	   *partitions;
+	bool	   *input_nulls;
+	bool	   *id_nulls = NULL;
+	bool	   *partition_nulls = NULL;
+	int			count;
+
+	if (PG_ARGISNULL(1))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("inputs must not be null"),
+				 errdetail("Each element is the input of one workflow."),
+				 errhint("Give an array of jsonb; an empty one enqueues nothing.")));
+	deconstruct_array(PG_GETARG_ARRAYTYPE_P(1), JSONBOID, -1, false, TYPALIGN_INT, &inputs, &input_nulls, &count);
+	ids = texts_argument(fcinfo, 2, "workflow_ids", count, &id_nulls);
+	partitions = texts_argument(fcinfo, 3, "partition_keys", count, &partition_nulls);
+	request.workflow_name = text_argument(fcinfo, 0);
+	request.on_existing = pawl_on_conflict("on_existing", text_argument(fcinfo, 4));
+	request.queue = text_argument(fcinfo, 5);
+	priority_argument(fcinfo, 6, &request);
+	start_arguments(fcinfo, 7, 8, 9, &request);
+	request.pinned = !PG_ARGISNULL(10);
+	request.workflow_version = PG_ARGISNULL(10) ? 0 : PG_GETARG_INT32(10);
+	request.headers = jsonb_argument(fcinfo, 11);
+	request.attributes = jsonb_argument(fcinfo, 12);
+	pawl_check_options(jsonb_argument(fcinfo, 13), plural_arguments);
+	request.role = GetOuterUserId();
+	/* Also where there is nothing to enqueue. */
+	pawl_check_name("workflow_name", request.workflow_name, PAWL_MAX_NAME);
+
+	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
+	result = (ReturnSetInfo *) fcinfo->resultinfo;
+	each = AllocSetContextCreate(CurrentMemoryContext, "pawl enqueue", ALLOCSET_DEFAULT_SIZES);
+	for (int i = 0; i < count; i++)
+	{
+		Datum		value;
+		bool		isnull;
+		text	   *id;
+
+		CHECK_FOR_INTERRUPTS();
+		old = MemoryContextSwitchTo(each);
+		request.input = input_nulls[i] ? NULL : DatumGetJsonbP(inputs[i]);
+		request.workflow_id = ids == NULL || id_nulls[i] ? NULL : DatumGetTextPP(ids[i]);
+		request.partition_key = partitions == NULL || partition_nulls[i] ? NULL : DatumGetTextPP(partitions[i]);
+		id = pawl_enqueue(&request);
+		value = PointerGetDatum(id);
+		isnull = id == NULL;
+		tuplestore_putvalues(result->setResult, result->setDesc, &value, &isnull);
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(each);
+	}
+	MemoryContextDelete(each);
+	return (Datum) 0;
+}

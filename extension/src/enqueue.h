@@ -1,0 +1,42 @@
+/*
+ * enqueue.h
+ *		One enqueue, as the functions and the trigger hand it to enqueue.c: arguments converted, not checked.
+ */
+#ifndef PAWL_ENQUEUE_H
+#define PAWL_ENQUEUE_H
+
+#include "pawl.h"
+
+typedef enum OnConflict
+{
+	RETURN_EXISTING,
+	RAISE_EXISTING,
+	SKIP_EXISTING
+} OnConflict;
+
+typedef struct EnqueueRequest
+{
+	const char *workflow_name;
+	Jsonb	   *input;
+	text	   *workflow_id;	/* NULL: a UUIDv7 is made */
+	OnConflict	on_existing;
+	const char *queue;
+	int32		priority;
+	bool		has_run_at;
+	TimestampTz run_at;
+	text	   *deduplication_id;
+	OnConflict	on_duplicate;
+	text	   *partition_key;
+	bool		pinned;
+	int32		workflow_version;
+	Jsonb	   *headers;
+	Jsonb	   *attributes;
+	Oid			role;			/* whose access counts */
+} EnqueueRequest;
+
+extern OnConflict pawl_on_conflict(const char *argument, const char *value);
+extern void pawl_refuse_unsupported(const char *argument, const char *hint);
+extern void pawl_start_time(EnqueueRequest *request, const TimestampTz *run_at, const Interval *delay);
+extern text *pawl_enqueue(const EnqueueRequest *request);
+
+#endif

@@ -1,0 +1,349 @@
+/*
+ * marks.c
+ *		What this transaction made claimable: told to claims and waiting workers when it commits.
+ *
+ * Everything that can fail happens while marking. The commit callback runs after the commit, where an error is a PANIC of the server: it only
+ * reads counters, takes a spinlock and sets a latch.
+ */
+#include "pawl.h"
+#include "shared.h"
+
+#include "access/xact.h"
+#include "common/hashfn.h"
+#include "miscadmin.h"
+#include "storage/proc.h"
+
+#define MAX_SLOTS 64			/* more: everybody is woken */
+#define MAX_LANES 64			/* more: every session's marks begin anew */
+
+typedef struct SlotMark
+{
+	uint64		hash;
+	int			level;			/* subtransaction nesting: what is rolled back wakes nobody */
+} SlotMark;
+
+typedef struct LaneMark
+{
+	int			lane;
+	int64		lowest;			/* of the keys that are claimable once this commits */
+	int			level;
+} LaneMark;
+
+typedef struct TouchedMark
+{
+	int			lane;
+	int64		lowest;			/* of the keys that are claimable again if this aborts */
+} TouchedMark;
+
+static SlotMark slots[MAX_SLOTS];
+static int	nslots = 0;
+static LaneMark lanes[MAX_LANES];
+static int	nlanes = 0;
+static TouchedMark touched[MAX_LANES];
+static int	ntouched = 0;
+static bool everyone = false;
+static bool reset_marks = false;
+
+uint64
+pawl_slot_hash(int32 queue_id, const char *workflow_name, int32 version)
+{
+	struct
+	{
+		Oid			database;
+		int32		queue_id;
+		int32		version;
+	}			key = {MyDatabaseId, queue_id, version};
+
+	return hash_bytes_extended((const unsigned char *) &key, sizeof(key),
+							   hash_bytes_extended((const unsigned char *) workflow_name, strlen(workflow_name), 0));
+}
+
+void
+pawl_mark_slot(uint64 hash)
+{
+	if (!pawl_attach() || everyone)
+		return;
+	for (int i = nslots - 1; i >= 0; i--)
+		if (slots[i].hash == hash)
+			return;
+	if (nslots == MAX_SLOTS)
+	{
+		everyone = true;
+		return;
+	}
+	slots[nslots].hash = hash;
+	slots[nslots].level = GetCurrentTransactionNestLevel();
+	nslots++;
+}
+
+void
+pawl_mark_everyone(void)
+{
+	if (pawl_attach())
+		everyone = true;
+}
+
+/*
+ * An entry becomes claimable with this commit: version is 0 unless only handlers of that version may run it. ready_key 0: it is about to be due,
+ * and only the waiting are told.
+ */
+void
+pawl_mark(int32 queue_id, int64 rank, int64 ready_key, const char *workflow_name, int32 version, bool partitioned)
+{
+	int			level = GetCurrentTransactionNestLevel();
+	int			lane;
+
+	if (!pawl_attach())
+		return;
+	pawl_mark_slot(pawl_slot_hash(queue_id, workflow_name, version));
+	if (partitioned)
+	{
+		/* Only so that claims know to look there. */
+		(void) pawl_lane(queue_id, PAWL_PARTITIONED_RANK);
+		return;
+	}
+	lane = pawl_lane(queue_id, rank);
+	if (lane < 0 || ready_key == 0)
+		return;
+	for (int i = nlanes - 1; i >= 0; i--)
+		if (lanes[i].lane == lane && lanes[i].level == level)
+		{
+			lanes[i].lowest = Min(lanes[i].lowest, ready_key);
+			return;
+		}
+	if (nlanes == MAX_LANES)
+	{
+		reset_marks = true;
+		return;
+	}
+	lanes[nlanes].lane = lane;
+	lanes[nlanes].lowest = ready_key;
+	lanes[nlanes].level = level;
+	nlanes++;
+}
+
+/* This transaction locked a claimable entry: others pass it meanwhile, so if this aborts they must hear of it. */
+void
+pawl_touch(int lane, int64 ready_key)
+{
+	if (lane < 0)
+		return;
+	for (int i = 0; i < ntouched; i++)
+		if (touched[i].lane == lane)
+		{
+			touched[i].lowest = Min(touched[i].lowest, ready_key);
+			return;
+		}
+	if (ntouched == MAX_LANES)
+	{
+		reset_marks = true;
+		return;
+	}
+	touched[ntouched].lane = lane;
+	touched[ntouched].lowest = ready_key;
+	ntouched++;
+}
+
+/* ---- after the end of the transaction: nothing below may raise, allocate, or take a heavyweight lock ---- */
+
+static void
+report(int lane, int64 ready_key)
+{
+	PawlShared *s = pawl_shared;
+
+	if ((uint64) ready_key > pg_atomic_read_u64(&s->lanes[lane].passed))
+		return;
+	SpinLockAcquire(&s->ring_mutex);
+	s->ring[s->ring_end % PAWL_RING].lane = lane;
+	s->ring[s->ring_end % PAWL_RING].ready_key = ready_key;
+	s->ring_end++;
+	SpinLockRelease(&s->ring_mutex);
+	pg_atomic_fetch_add_u64(&s->stragglers, 1);
+}
+
+static bool
+waits_for(const PawlWaiter *waiter, uint64 hash)
+{
+	if (waiter->everything)
+		return true;
+	for (int i = 0; i < waiter->nslots; i++)
+		if (waiter->slots[i] == hash)
+			return true;
+	return false;
+}
+
+/* Wakes one armed waiter for a slot. */
+static void
+wake(uint64 hash)
+{
+	PawlShared *s = pawl_shared;
+	Latch	   *latch = NULL;
+
+	if (pg_atomic_read_u32(&s->armed[hash % PAWL_ARMED]) == 0 && pg_atomic_read_u32(&s->armed_for_everything) == 0)
+		return;
+	SpinLockAcquire(&s->waiter_mutex);
+	for (int i = 0; i < PAWL_WAITERS && latch == NULL; i++)
+	{
+		PawlWaiter *waiter = &s->waiters[i];
+
+		if (waiter->armed && waiter->database == MyDatabaseId && waits_for(waiter, hash))
+		{
+			waiter->baton = true;
+			latch = waiter->latch;
+			pawl_disarm(waiter);
+		}
+	}
+	SpinLockRelease(&s->waiter_mutex);
+	if (latch != NULL)
+	{
+		pg_atomic_fetch_add_u64(&s->wakes, 1);
+		SetLatch(latch);
+	}
+}
+
+static void
+wake_everyone(void)
+{
+	PawlShared *s = pawl_shared;
+	Latch	   *latches[PAWL_WAITERS];
+	int			count = 0;
+
+	SpinLockAcquire(&s->waiter_mutex);
+	for (int i = 0; i < PAWL_WAITERS; i++)
+	{
+		PawlWaiter *waiter = &s->waiters[i];
+
+		if (waiter->armed && waiter->database == MyDatabaseId)
+		{
+			waiter->baton = true;
+			latches[count++] = waiter->latch;
+			pawl_disarm(waiter);
+		}
+	}
+	SpinLockRelease(&s->waiter_mutex);
+	pg_atomic_fetch_add_u64(&s->wakes, count);
+	for (int i = 0; i < count; i++)
+		SetLatch(latches[i]);
+}
+
+/* The waiter is not armed any more; the caller holds the mutex. */
+void
+pawl_disarm(PawlWaiter *waiter)
+{
+	if (!waiter->armed)
+		return;
+	waiter->armed = false;
+	if (waiter->everything)
+		pg_atomic_fetch_sub_u32(&pawl_shared->armed_for_everything, 1);
+	for (int i = 0; i < waiter->nslots; i++)
+		pg_atomic_fetch_sub_u32(&pawl_shared->armed[waiter->slots[i] % PAWL_ARMED], 1);
+}
+
+void
+pawl_wake_slots(const uint64 *hashes, int count)
+{
+	for (int i = 0; i < count; i++)
+		wake(hashes[i]);
+}
+
+static void
+forget(void)
+{
+	nslots = nlanes = ntouched = 0;
+	everyone = reset_marks = false;
+}
+
+static void
+transaction_ended(XactEvent event, void *arg)
+{
+	switch (event)
+	{
+		case XACT_EVENT_COMMIT:
+		case XACT_EVENT_PARALLEL_COMMIT:
+			if (nslots > 0 || nlanes > 0 || everyone || reset_marks)
+			{
+				/* The rows are visible now; a claim that published its mark before this is seen to have, and one after it sees them. */
+				pg_memory_barrier();
+				for (int i = 0; i < nlanes; i++)
+					report(lanes[i].lane, lanes[i].lowest);
+				if (reset_marks)
+					pg_atomic_fetch_add_u64(&pawl_shared->reset_generation, 1);
+				if (everyone)
+					wake_everyone();
+				else
+					for (int i = 0; i < nslots; i++)
+						wake(slots[i].hash);
+			}
+			forget();
+			break;
+
+		case XACT_EVENT_ABORT:
+		case XACT_EVENT_PARALLEL_ABORT:
+			if (ntouched > 0 || (reset_marks && pawl_shared != NULL))
+			{
+				pg_memory_barrier();
+				for (int i = 0; i < ntouched; i++)
+					report(touched[i].lane, touched[i].lowest);
+				if (reset_marks)
+					pg_atomic_fetch_add_u64(&pawl_shared->reset_generation, 1);
+				pawl_claims_aborted();
+			}
+			forget();
+			break;
+
+		case XACT_EVENT_PRE_PREPARE:
+			/* COMMIT PREPARED may come from any session, and tells nobody: claims look everywhere while there are such transactions. */
+			if (nslots > 0 || nlanes > 0 || ntouched > 0 || everyone || reset_marks)
+				pg_atomic_fetch_add_u64(&pawl_shared->prepare_generation, 1);
+			break;
+
+		case XACT_EVENT_PREPARE:
+			forget();
+			break;
+
+		default:
+			break;
+	}
+}
+
+static void
+subtransaction_ended(SubXactEvent event, SubTransactionId mine, SubTransactionId parent, void *arg)
+{
+	int			level = GetCurrentTransactionNestLevel();
+	int			kept = 0;
+
+	if (event == SUBXACT_EVENT_COMMIT_SUB)
+	{
+		for (int i = 0; i < nslots; i++)
+			slots[i].level = Min(slots[i].level, level - 1);
+		for (int i = 0; i < nlanes; i++)
+			lanes[i].level = Min(lanes[i].level, level - 1);
+	}
+	else if (event == SUBXACT_EVENT_ABORT_SUB)
+	{
+		for (int i = 0; i < nslots; i++)
+			if (slots[i].level < level)
+				slots[kept++] = slots[i];
+		nslots = kept;
+		kept = 0;
+		for (int i = 0; i < nlanes; i++)
+			if (lanes[i].level < level)
+				lanes[kept++] = lanes[i];
+		nlanes = kept;
+		/* What a claim in it had locked is free now, though the transaction goes on. */
+		if (ntouched > 0)
+		{
+			pg_memory_barrier();
+			for (int i = 0; i < ntouched; i++)
+				report(touched[i].lane, touched[i].lowest);
+			pawl_claims_aborted();
+		}
+	}
+}
+
+void
+pawl_init_marks(void)
+{
+	RegisterXactCallback(transaction_ended, NULL);
+	RegisterSubXactCallback(subtransaction_ended, NULL);
+}

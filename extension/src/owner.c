@@ -1,0 +1,54 @@
+/*
+ * owner.c
+ *		Reaching pawl's tables for a caller who has no right on them: the functions here switch to the owner of the extension's schema.
+ */
+#include "pawl.h"
+
+#include "catalog/namespace.h"
+#include "catalog/pg_namespace.h"
+#include "miscadmin.h"
+#include "utils/lsyscache.h"
+#include "utils/syscache.h"
+
+Oid
+pawl_schema(void)
+{
+	return get_namespace_oid("pawl", false);
+}
+
+Oid
+pawl_relation(const char *name)
+{
+	Oid			relation = get_relname_relid(name, pawl_schema());
+
+	if (!OidIsValid(relation))
+		elog(ERROR, "pawl.%s does not exist: the extension is damaged", name);
+	return relation;
+}
+
+void
+pawl_become_owner(PawlOwner *state)
+{
+	HeapTuple	tuple = SearchSysCache1(NAMESPACEOID, ObjectIdGetDatum(pawl_schema()));
+	Oid			owner;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "schema pawl is gone");
+	owner = ((Form_pg_namespace) GETSTRUCT(tuple))->nspowner;
+	ReleaseSysCache(tuple);
+	GetUserIdAndSecContext(&state->saved_user, &state->saved_context);
+	SetUserIdAndSecContext(owner, state->saved_context | SECURITY_LOCAL_USERID_CHANGE | SECURITY_NOFORCE_RLS);
+}
+
+/* After an error the transaction's abort restores the user. */
+void
+pawl_become_caller(const PawlOwner *state)
+{
+	SetUserIdAndSecContext(state->saved_user, state->saved_context);
+}
+
+char *
+pawl_user_name(Oid user)
+{
+	return GetUserNameFromId(user, false);
+}

@@ -1,0 +1,87 @@
+/*
+ * pawl.h
+ *		What the files of the extension share.
+ */
+#ifndef PAWL_H
+#define PAWL_H
+
+#include "postgres.h"
+
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "utils/array.h"
+#include "utils/jsonb.h"
+#include "utils/timestamp.h"
+
+#include "compat.h"
+
+/* SQLSTATEs of class PW; the table of them is in docs/sql-reference.md. */
+#define ERRCODE_PAWL_ID_EXISTS MAKE_SQLSTATE('P', 'W', '0', '0', '2')
+#define ERRCODE_PAWL_UNKNOWN_WORKER MAKE_SQLSTATE('P', 'W', '0', '0', '4')
+#define ERRCODE_PAWL_UNKNOWN_QUEUE MAKE_SQLSTATE('P', 'W', '0', '0', '5')
+#define ERRCODE_PAWL_NO_ACCESS MAKE_SQLSTATE('P', 'W', '0', '0', '6')
+#define ERRCODE_PAWL_NO_HANDLER MAKE_SQLSTATE('P', 'W', '0', '0', '7')
+
+/* The first key of every advisory lock of pawl: 'PAWL'. The second class is that of claims in progress, see claim.c. */
+#define PAWL_LOCK_CLASS 0x5041574C
+#define PAWL_CLAIM_LOCK_CLASS 0x5041574D
+
+#define PAWL_MAX_NAME 128
+#define PAWL_MAX_ID 512
+#define PAWL_MAX_DOCUMENT 8192	/* headers, attributes */
+#define PAWL_INLINE_PAYLOAD 2000	/* larger inputs do not move with their row */
+
+/* Settings: pawl.c */
+extern int	pawl_max_payload;
+extern int	pawl_max_steps;
+extern int	pawl_max_recoveries;
+extern int	pawl_poll_interval;
+extern bool pawl_require_handler;
+
+/* Running as the extension's owner: owner.c */
+typedef struct PawlOwner
+{
+	Oid			saved_user;
+	int			saved_context;
+} PawlOwner;
+
+extern Oid	pawl_schema(void);
+extern Oid	pawl_relation(const char *name);
+extern void pawl_become_owner(PawlOwner *state);
+extern void pawl_become_caller(const PawlOwner *state);
+extern char *pawl_user_name(Oid user);
+
+/* Names, rules, handlers, looked up once: cache.c */
+extern void pawl_init_cache(void);
+extern bool pawl_find_queue(const char *name, int32 *queue_id);
+extern bool pawl_may_enqueue(Oid role, const char *workflow_name, int32 queue_id, const char *queue);
+extern bool pawl_handler_known(const char *workflow_name);
+extern bool pawl_first_mention(const char *workflow_name);
+extern uint64 pawl_cache_generation(void);
+
+/* Argument checks; each raises 22023 with detail and hint: arguments.c */
+extern void pawl_check_name(const char *argument, const char *value, int max_bytes) ;
+extern void pawl_check_document(const char *argument, Jsonb *value);
+extern void pawl_check_payload(Jsonb *value);
+extern void pawl_check_options(Jsonb *options, const char *const *arguments);
+extern const char *pawl_nearest(const char *word, const char *const *candidates);
+extern text *pawl_make_uuid7(void);
+
+/* Marks of this transaction: marks.c */
+extern void pawl_init_marks(void);
+extern void pawl_mark(int32 queue_id, int64 rank, int64 ready_key, const char *workflow_name, int32 version, bool partitioned);
+extern void pawl_mark_slot(uint64 hash);
+extern void pawl_mark_everyone(void);
+extern void pawl_touch(int lane, int64 ready_key);
+extern uint64 pawl_slot_hash(int32 queue_id, const char *workflow_name, int32 version);
+
+/* Waiters of this session: wakeup.c */
+extern void pawl_hand_on(void);
+extern bool pawl_take_poll(void);
+
+/* Claims of this session: claim.c */
+extern void pawl_handler_arrays(ArrayType *names, ArrayType *versions, Datum **name_values, Datum **version_values, int *count);
+extern void pawl_claims_aborted(void);
+
+#endif

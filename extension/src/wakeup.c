@@ -1,0 +1,317 @@
+/*
+ * wakeup.c
+ *		How an idle worker waits: it arms for what it could claim, looks once more, then waits for its latch without a snapshot.
+ */
+#include "pawl.h"
+#include "shared.h"
+
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "commands/sequence.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "storage/ipc.h"
+#include "storage/proc.h"
+#include "utils/builtins.h"
+#include "utils/wait_event.h"
+
+static PawlWaiter *mine = NULL;
+static bool poll_ended = false;
+
+/* At the end of the session: another waiter gets the baton, if this one was woken and did not look any more. */
+static void
+leave(int code, Datum arg)
+{
+	PawlWaiter *waiter = mine;
+	uint64		slots[PAWL_WAITER_SLOTS];
+	int			nslots;
+	bool		pass;
+	bool		everything;
+
+	if (waiter == NULL)
+		return;
+	mine = NULL;
+	SpinLockAcquire(&pawl_shared->waiter_mutex);
+	pawl_disarm(waiter);
+	pass = waiter->baton;
+	everything = waiter->everything;
+	nslots = waiter->nslots;
+	memcpy(slots, waiter->slots, sizeof(slots));
+	waiter->baton = false;
+	waiter->in_use = false;
+	SpinLockRelease(&pawl_shared->waiter_mutex);
+	if (!pass)
+		return;
+	pawl_wake_slots(slots, nslots);
+	if (everything)
+	{
+		/* Nobody knows what it was woken for: whoever waits for everything may know, or finds out. */
+		uint64		any = 0;
+
+		pawl_wake_slots(&any, 1);
+	}
+}
+
+/* False: no memory, or every place is taken; then this session only polls. */
+static bool
+take_place(void)
+{
+	if (mine != NULL)
+		return true;
+	if (!pawl_attach())
+		return false;
+	SpinLockAcquire(&pawl_shared->waiter_mutex);
+	for (int i = 0; i < PAWL_WAITERS && mine == NULL; i++)
+	{
+		PawlWaiter *waiter = &pawl_shared->waiters[i];
+
+		if (waiter->in_use)
+			continue;
+		mine = waiter;
+		waiter->in_use = true;
+		waiter->armed = waiter->baton = waiter->everything = false;
+		waiter->nslots = 0;
+		waiter->database = MyDatabaseId;
+		waiter->latch = &MyProc->procLatch;
+	}
+	SpinLockRelease(&pawl_shared->waiter_mutex);
+	if (mine == NULL)
+		return false;
+	before_shmem_exit(leave, (Datum) 0);
+	return true;
+}
+
+/* A claim that took all it could may have left something: the next waiter looks. Called in a transaction, done at its commit. */
+void
+pawl_hand_on(void)
+{
+	if (mine == NULL)
+		return;
+	if (mine->everything)
+		pawl_mark_everyone();
+	for (int i = 0; i < mine->nslots; i++)
+		pawl_mark_slot(mine->slots[i]);
+}
+
+/* Whether the last wait ended without being woken; asked once. */
+bool
+pawl_take_poll(void)
+{
+	bool		was = poll_ended;
+
+	poll_ended = false;
+	return was;
+}
+
+static void
+add_slot(uint64 *slots, int *count, bool *everything, uint64 hash)
+{
+	for (int i = 0; i < *count; i++)
+		if (slots[i] == hash)
+			return;
+	if (*count == PAWL_WAITER_SLOTS)
+		*everything = true;
+	else
+		slots[(*count)++] = hash;
+}
+
+/*
+ * arm_worker(worker_id uuid, workflow_names text[], workflow_versions integer[], queues text[]) RETURNS integer
+ *
+ * SECURITY DEFINER with its plan settings in the declaration.
+ */
+PG_FUNCTION_INFO_V1(pawl_arm_worker_1_0);
+Datum
+pawl_arm_worker_1_0(PG_FUNCTION_ARGS)
+{
+	static SPIPlanPtr queue_plan = NULL;
+	static SPIPlanPtr due_plan = NULL;
+	uint64		slots[PAWL_WAITER_SLOTS];
+	int			nslots = 0;
+	bool		everything = false;
+	int64		milliseconds = pawl_poll_interval > 0 ? pawl_poll_interval : -1;
+	Datum	   *names;
+	Datum	   *versions;
+	int			nnames;
+	Datum		values[1];
+	char		nulls[1];
+
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(2))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("worker_id, workflow_names and workflow_versions must not be null"),
+				 errdetail("A worker waits for what its handlers can run."),
+				 errhint("Give the arrays that the worker registered.")));
+	pawl_handler_arrays(PG_GETARG_ARRAYTYPE_P(1), PG_GETARG_ARRAYTYPE_P(2), &names, &versions, &nnames);
+
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	if (queue_plan == NULL)
+	{
+		Oid			types[1] = {TEXTARRAYOID};
+
+		queue_plan = SPI_prepare("SELECT q.queue_id FROM pawl.queue q WHERE $1 IS NULL OR q.queue_name = ANY ($1)"
+								 " UNION SELECT 0 WHERE $1 IS NULL OR 'default' = ANY ($1)", 1, types);
+		SPI_keepplan(queue_plan);
+		due_plan = SPI_prepare("SELECT w.due_at FROM pawl.workflow w WHERE w.due_at IS NOT NULL ORDER BY w.due_at LIMIT 1", 0, NULL);
+		SPI_keepplan(due_plan);
+	}
+	values[0] = PG_ARGISNULL(3) ? (Datum) 0 : PG_GETARG_DATUM(3);
+	nulls[0] = PG_ARGISNULL(3) ? 'n' : ' ';
+	if (SPI_execute_plan(queue_plan, values, nulls, false, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not read the queues");
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		bool		isnull;
+		int32		queue_id = DatumGetInt32(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull));
+
+		for (int n = 0; n < nnames && !everything; n++)
+		{
+			char	   *name = TextDatumGetCString(names[n]);
+
+			add_slot(slots, &nslots, &everything, pawl_slot_hash(queue_id, name, 0));
+			add_slot(slots, &nslots, &everything, pawl_slot_hash(queue_id, name, DatumGetInt32(versions[n])));
+		}
+	}
+
+	if (take_place())
+	{
+		SpinLockAcquire(&pawl_shared->waiter_mutex);
+		pawl_disarm(mine);
+		mine->baton = false;
+		mine->everything = everything;
+		mine->nslots = everything ? 0 : nslots;
+		memcpy(mine->slots, slots, sizeof(uint64) * mine->nslots);
+		for (int i = 0; i < mine->nslots; i++)
+			pg_atomic_fetch_add_u32(&pawl_shared->armed[mine->slots[i] % PAWL_ARMED], 1);
+		if (everything)
+			pg_atomic_fetch_add_u32(&pawl_shared->armed_for_everything, 1);
+		mine->armed = true;
+		SpinLockRelease(&pawl_shared->waiter_mutex);
+		pg_memory_barrier();
+	}
+
+	/* What is delayed or parked: not longer than until the first of it is due. */
+	if (SPI_execute_plan(due_plan, NULL, NULL, false, 1) != SPI_OK_SELECT)
+		elog(ERROR, "could not read the next due time");
+	if (SPI_processed > 0)
+	{
+		bool		isnull;
+		TimestampTz due = DatumGetTimestampTz(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+		int64		left = due == DT_NOEND ? PG_INT64_MAX : Max(0, (due - GetCurrentTimestamp() + 999) / 1000);
+
+		if (milliseconds < 0 ? left < PG_INT32_MAX : left < milliseconds)
+			milliseconds = left;
+	}
+	SPI_finish();
+	PG_RETURN_INT32((int32) milliseconds);
+}
+
+/*
+ * CALL wait(timeout_ms integer, INOUT woken boolean)
+ *
+ * Ends its transaction first: no snapshot holds back vacuum while it waits. Not SECURITY DEFINER, because such a procedure cannot commit;
+ * it touches no table.
+ */
+PG_FUNCTION_INFO_V1(pawl_wait_1_0);
+Datum
+pawl_wait_1_0(PG_FUNCTION_ARGS)
+{
+	int			timeout = PG_ARGISNULL(0) ? -2 : PG_GETARG_INT32(0);
+	CallContext *call = fcinfo->context && IsA(fcinfo->context, CallContext) ? (CallContext *) fcinfo->context : NULL;
+	TimestampTz end;
+	TupleDesc	descriptor;
+	Datum		values[1];
+	bool		nulls[1] = {false};
+	bool		woken = false;
+
+	if (timeout < -1)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("timeout_ms must be -1 or more"),
+				 errdetail("It is how many milliseconds to wait at most; -1 waits until woken."),
+				 errhint("Give what pawl.arm_worker answered.")));
+	if (call == NULL || call->atomic)
+		ereport(ERROR,
+				(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
+				 errmsg("pawl.wait cannot run inside a transaction block"),
+				 errhint("CALL it as a statement of its own.")));
+	if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "pawl.wait is declared wrongly");
+	descriptor = BlessTupleDesc(descriptor);
+
+	SPI_connect_ext(SPI_OPT_NONATOMIC);
+	SPI_commit();
+	SPI_finish();
+
+	/* Without a place among the waiters nobody can wake this session: it polls. */
+	if (mine == NULL && (timeout < 0 || timeout > 1000))
+		timeout = 1000;
+	end = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), timeout);
+	for (;;)
+	{
+		long		left = -1;
+
+		CHECK_FOR_INTERRUPTS();
+		if (mine != NULL && !mine->armed)
+		{
+			woken = true;
+			break;
+		}
+		if (timeout >= 0)
+		{
+			left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), end);
+			if (left <= 0)
+				break;
+		}
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_EXIT_ON_PM_DEATH | (timeout >= 0 ? WL_TIMEOUT : 0), left, PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+	}
+	poll_ended = !woken;
+	values[0] = BoolGetDatum(woken);
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(descriptor, values, nulls)));
+}
+
+/* mark_ready(queue_id integer, rank bigint, ready_key bigint, workflow_name text, workflow_version integer) RETURNS void */
+PG_FUNCTION_INFO_V1(pawl_mark_ready_1_0);
+Datum
+pawl_mark_ready_1_0(PG_FUNCTION_ARGS)
+{
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(3))
+		elog(ERROR, "pawl.mark_ready needs a queue, a rank and a name");
+	pawl_mark(PG_GETARG_INT32(0), PG_GETARG_INT64(1), PG_ARGISNULL(2) ? 0 : PG_GETARG_INT64(2), text_to_cstring(PG_GETARG_TEXT_PP(3)),
+			  PG_ARGISNULL(4) ? 0 : PG_GETARG_INT32(4), false);
+	PG_RETURN_VOID();
+}
+
+/* mark_all() RETURNS void */
+PG_FUNCTION_INFO_V1(pawl_mark_all_1_0);
+Datum
+pawl_mark_all_1_0(PG_FUNCTION_ARGS)
+{
+	pawl_mark_everyone();
+	PG_RETURN_VOID();
+}
+
+/* wakeup_statistics(OUT wakes, OUT rescued_by_poll, OUT stragglers, OUT laps, OUT rescued_by_reset) */
+PG_FUNCTION_INFO_V1(pawl_wakeup_statistics_1_0);
+Datum
+pawl_wakeup_statistics_1_0(PG_FUNCTION_ARGS)
+{
+	TupleDesc	descriptor;
+	Datum		values[5];
+	bool		nulls[5] = {false};
+
+	if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "pawl.wakeup_statistics is declared wrongly");
+	memset(nulls, !pawl_attach(), sizeof(nulls));
+	if (pawl_shared != NULL)
+	{
+		values[0] = Int64GetDatum(pg_atomic_read_u64(&pawl_shared->wakes));
+		values[1] = Int64GetDatum(pg_atomic_read_u64(&pawl_shared->rescued_by_poll));
+		values[2] = Int64GetDatum(pg_atomic_read_u64(&pawl_shared->stragglers));
+		values[3] = Int64GetDatum(pg_atomic_read_u64(&pawl_shared->laps));
+		values[4] = Int64GetDatum(pg_atomic_read_u64(&pawl_shared->rescued_by_reset));
+	}
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(descriptor), values, nulls)));
+}

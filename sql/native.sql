@@ -1,0 +1,116 @@
+-- The functions that are C: the only file that needs the library. Their symbols carry the SQL version, because the library is replaced
+-- before ALTER EXTENSION UPDATE runs.
+
+CREATE FUNCTION pawl.enqueue_workflow(workflow_name text, input jsonb DEFAULT '{}', workflow_id text DEFAULT NULL, on_existing text DEFAULT 'return',
+    queue text DEFAULT 'default', priority integer DEFAULT 0, run_at timestamptz DEFAULT NULL, delay interval DEFAULT NULL,
+    timeout interval DEFAULT NULL, deduplication_id text DEFAULT NULL, on_duplicate text DEFAULT 'return', max_delay interval DEFAULT NULL,
+    partition_key text DEFAULT NULL, workflow_version integer DEFAULT NULL, headers jsonb DEFAULT NULL, attributes jsonb DEFAULT NULL,
+    options jsonb DEFAULT NULL)
+RETURNS text LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'pawl_enqueue_workflow_1_0';
+REVOKE ALL ON FUNCTION pawl.enqueue_workflow(text, jsonb, text, text, text, integer, timestamptz, interval, interval, text, text, interval, text,
+    integer, jsonb, jsonb, jsonb) FROM PUBLIC;
+COMMENT ON FUNCTION pawl.enqueue_workflow(text, jsonb, text, text, text, integer, timestamptz, interval, interval, text, text, interval, text,
+    integer, jsonb, jsonb, jsonb) IS
+'Enqueues a workflow in this transaction: it commits with it, or it never was. Returns the workflow id.
+workflow_name: which handler runs it, 1 to 128 bytes. One that no worker ever offered is accepted with a NOTICE; with pawl.require_handler it is PW007.
+input: any JSON value up to pawl.max_payload (1 MB).
+workflow_id: the idempotency key, 1 to 512 bytes; NULL makes a UUIDv7. An id is remembered as long as its workflow is; with another name it is PW002.
+on_existing: when that id exists: return (it, nothing changed) | raise (PW002) | skip (NULL).
+queue: PW005 if there is none of that name.
+priority: lower runs first.
+run_at, delay: not before; give one of them.
+timeout, max_delay: not supported yet (0A000).
+deduplication_id: unique among the unfinished workflows of the queue, 1 to 512 bytes.
+on_duplicate: when it is taken: return (the holder''s id) | raise (PW002) | skip (NULL); replace is not supported yet (0A000).
+partition_key: the tenant, 1 to 512 bytes; tenants are served in turn.
+workflow_version: pins it to this version of the handler, from 1.
+headers: a JSON object up to 8 kB, for trace context and the like; handlers can read it.
+attributes: a JSON object up to 8 kB, for searching: attributes @> ''{"customer": 42}''.
+options: a JSON object; there are no options yet, and an unknown key is an error that names the nearest argument.
+Errors: 22023 for what cannot be, with what to give instead; PW006 for a role whose access is narrowed to something else.';
+
+CREATE FUNCTION pawl.enqueue_workflows(workflow_name text, inputs jsonb[], workflow_ids text[] DEFAULT NULL, partition_keys text[] DEFAULT NULL,
+    on_existing text DEFAULT 'return', queue text DEFAULT 'default', priority integer DEFAULT 0, run_at timestamptz DEFAULT NULL,
+    delay interval DEFAULT NULL, timeout interval DEFAULT NULL, workflow_version integer DEFAULT NULL, headers jsonb DEFAULT NULL,
+    attributes jsonb DEFAULT NULL, options jsonb DEFAULT NULL)
+RETURNS SETOF text LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'pawl_enqueue_workflows_1_0';
+REVOKE ALL ON FUNCTION pawl.enqueue_workflows(text, jsonb[], text[], text[], text, text, integer, timestamptz, interval, interval, integer, jsonb,
+    jsonb, jsonb) FROM PUBLIC;
+COMMENT ON FUNCTION pawl.enqueue_workflows(text, jsonb[], text[], text[], text, text, integer, timestamptz, interval, interval, integer, jsonb, jsonb,
+    jsonb) IS
+'Enqueues any number of workflows of one name. Returns their ids in the order of the inputs.
+inputs: the input of each.
+workflow_ids, partition_keys: arrays of the same length, an element may be NULL; or NULL.
+The other arguments are those of pawl.enqueue_workflow, for all of them.';
+
+CREATE FUNCTION pawl.enqueue_on_change() RETURNS trigger LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'pawl_enqueue_on_change_1_0';
+REVOKE ALL ON FUNCTION pawl.enqueue_on_change() FROM PUBLIC;
+COMMENT ON FUNCTION pawl.enqueue_on_change() IS
+'Trigger function, AFTER and FOR EACH ROW: enqueues a workflow for each changed row, with the right of the table''s owner.
+CREATE TRIGGER ship AFTER INSERT ON orders FOR EACH ROW EXECUTE FUNCTION pawl.enqueue_on_change(''ship_order'', ''queue=shipping'', ''workflow_id=order-{id}'');
+The first argument is the workflow_name, the others are key=value with the arguments of pawl.enqueue_workflow as keys, and:
+input: row (the default: NEW, on DELETE OLD) or change: {"table": "public.orders", "operation": "UPDATE", "new": {…}, "old": {…}}.
+columns: a,b sends those columns only.
+{column} in a value is filled from the row, {{ is a brace; a NULL there is an error (22004) that names the column.';
+
+CREATE FUNCTION pawl.claim_workflows(worker_id uuid, max_workflows integer, workflow_names text[], workflow_versions integer[],
+    queues text[] DEFAULT NULL)
+RETURNS TABLE (workflow_key bigint, epoch integer, replay boolean, workflow_version integer, priority integer, recoveries integer,
+    created_at timestamptz, workflow_id text, workflow_name text, queue text, partition_key text, input jsonb, headers jsonb, attributes jsonb)
+LANGUAGE c VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off
+AS 'MODULE_PATHNAME', 'pawl_claim_workflows_1_0';
+REVOKE ALL ON FUNCTION pawl.claim_workflows(uuid, integer, text[], integer[], text[]) FROM PUBLIC;
+COMMENT ON FUNCTION pawl.claim_workflows(uuid, integer, text[], integer[], text[]) IS
+'Claims queued workflows for a worker: it owns them until it completes, parks or releases them, or is declared dead. READ COMMITTED only.
+worker_id: as registered; one that is not known or has ended is refused (PW004).
+max_workflows: how many at most. A claim that takes so many wakes the next waiting worker.
+workflow_names, workflow_versions: what it can run, arrays of one length. A workflow that never ran gets the highest version offered for its name.
+queues: the queues it serves, NULL for all.
+Result: epoch names this claim in every later call; the fence of pawl.record_step is worker_id:epoch. replay: it ran before, so read its recorded steps in
+a later statement. recoveries: how many crashes it survived. Nothing while the database is held (pawl.release_hold).';
+
+CREATE FUNCTION pawl.arm_worker(worker_id uuid, workflow_names text[], workflow_versions integer[], queues text[] DEFAULT NULL) RETURNS integer
+LANGUAGE c VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off
+AS 'MODULE_PATHNAME', 'pawl_arm_worker_1_0';
+REVOKE ALL ON FUNCTION pawl.arm_worker(uuid, text[], integer[], text[]) FROM PUBLIC;
+COMMENT ON FUNCTION pawl.arm_worker(uuid, text[], integer[], text[]) IS
+'Arms this session: from now on a commit that makes one of these workflows claimable wakes it. Claim once more after it, then CALL pawl.wait.
+worker_id, workflow_names, workflow_versions, queues: what the worker could claim now.
+Result: how many milliseconds to wait at most: until the next delayed or parked workflow is due, or pawl.poll_interval; -1: until woken.';
+
+CREATE PROCEDURE pawl.wait(timeout_ms integer, INOUT woken boolean) LANGUAGE c AS 'MODULE_PATHNAME', 'pawl_wait_1_0';
+REVOKE ALL ON PROCEDURE pawl.wait(integer, boolean) FROM PUBLIC;
+COMMENT ON PROCEDURE pawl.wait(integer, boolean) IS
+'Waits until this armed session is woken, or the time is over. Ends its transaction first, so that it holds no snapshot; outside a transaction block only.
+timeout_ms: what pawl.arm_worker answered; -1 waits until woken.
+woken: true if something became claimable.';
+
+CREATE FUNCTION pawl.mark_ready(queue_id integer, rank bigint, ready_key bigint, workflow_name text, workflow_version integer) RETURNS void
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'pawl_mark_ready_1_0';
+REVOKE ALL ON FUNCTION pawl.mark_ready(integer, bigint, bigint, text, integer) FROM PUBLIC;
+COMMENT ON FUNCTION pawl.mark_ready(integer, bigint, bigint, text, integer) IS
+'Internal: an entry becomes claimable when this commits; ready_key NULL: it is about to be due. Wakes a worker that waits for it.';
+
+CREATE FUNCTION pawl.mark_all() RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'pawl_mark_all_1_0';
+REVOKE ALL ON FUNCTION pawl.mark_all() FROM PUBLIC;
+COMMENT ON FUNCTION pawl.mark_all() IS 'Internal: every waiting worker looks again when this commits.';
+
+CREATE FUNCTION pawl.invalidate_caches() RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'pawl_invalidate_caches_1_0';
+REVOKE ALL ON FUNCTION pawl.invalidate_caches() FROM PUBLIC;
+COMMENT ON FUNCTION pawl.invalidate_caches() IS
+'Internal: every session forgets the queues, access rules and handlers that it looked up, when this commits.';
+
+CREATE FUNCTION pawl.may_inspect() RETURNS boolean LANGUAGE c STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'pawl_may_inspect_1_0';
+REVOKE ALL ON FUNCTION pawl.may_inspect() FROM PUBLIC;
+COMMENT ON FUNCTION pawl.may_inspect() IS 'Whether the outer user may read payloads: the access inspect, the owner, or a superuser.';
+
+CREATE FUNCTION pawl.wakeup_statistics(OUT wakes bigint, OUT rescued_by_poll bigint, OUT stragglers bigint, OUT laps bigint,
+    OUT rescued_by_reset bigint)
+RETURNS record LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'pawl_wakeup_statistics_1_0';
+REVOKE ALL ON FUNCTION pawl.wakeup_statistics() FROM PUBLIC;
+COMMENT ON FUNCTION pawl.wakeup_statistics() IS
+'Counters since the server''s start, of all databases. wakes: workers woken. rescued_by_poll: claims that found something after a wait that was not woken
+(prepared transactions, replication; anything else is a bug). stragglers: keys committed behind a mark. laps: sessions that missed some of those and began
+anew. rescued_by_reset: found only when marks began anew after a minute; each is a bug.';
