@@ -4,7 +4,7 @@ CREATE FUNCTION pawl.complete_workflows(worker_id uuid, workflow_keys bigint[], 
     outputs jsonb[], errors jsonb[])
 RETURNS TABLE (ordinal integer, refusal text)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+SET jit = off SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 #variable_conflict use_column
 DECLARE
     rows CONSTANT integer := cardinality(workflow_keys);
@@ -79,7 +79,7 @@ outputs: of succeeded ones, at least a JSON null; NULL for the others. errors: J
 CREATE FUNCTION pawl.park_workflows(worker_id uuid, workflow_keys bigint[], epochs integer[], due_ats timestamptz[], waiting_fors text[])
 RETURNS TABLE (ordinal integer, refusal text)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+SET jit = off SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 #variable_conflict use_column
 DECLARE
     rows CONSTANT integer := cardinality(workflow_keys);
@@ -112,7 +112,7 @@ due_ats: when each becomes claimable by itself; NULL: never. waiting_fors: what 
 
 CREATE FUNCTION pawl.release_workflows(worker_id uuid, workflow_keys bigint[], epochs integer[]) RETURNS TABLE (ordinal integer, refusal text)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+SET jit = off SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 #variable_conflict use_column
 DECLARE
     rows CONSTANT integer := cardinality(workflow_keys);

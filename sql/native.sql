@@ -58,7 +58,7 @@ CREATE FUNCTION pawl.claim_workflows(worker_id uuid, max_workflows integer, work
 RETURNS TABLE (workflow_key bigint, epoch integer, replay boolean, workflow_version integer, priority integer, recoveries integer,
     created_at timestamptz, workflow_id text, workflow_name text, queue text, partition_key text, input jsonb, headers jsonb, attributes jsonb)
 LANGUAGE c VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off
+SET jit = off SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off
 AS 'MODULE_PATHNAME', 'pawl_claim_workflows_1_0';
 REVOKE ALL ON FUNCTION pawl.claim_workflows(uuid, integer, text[], integer[], text[]) FROM PUBLIC;
 COMMENT ON FUNCTION pawl.claim_workflows(uuid, integer, text[], integer[], text[]) IS
@@ -72,7 +72,7 @@ a later statement. recoveries: how many crashes it survived. Nothing while the d
 
 CREATE FUNCTION pawl.arm_worker(worker_id uuid, workflow_names text[], workflow_versions integer[], queues text[] DEFAULT NULL) RETURNS integer
 LANGUAGE c VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off
+SET jit = off SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off
 AS 'MODULE_PATHNAME', 'pawl_arm_worker_1_0';
 REVOKE ALL ON FUNCTION pawl.arm_worker(uuid, text[], integer[], text[]) FROM PUBLIC;
 COMMENT ON FUNCTION pawl.arm_worker(uuid, text[], integer[], text[]) IS

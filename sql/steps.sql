@@ -3,7 +3,7 @@
 
 CREATE FUNCTION pawl.get_recorded_steps(worker_id uuid, workflow_keys bigint[], epochs integer[], after_key bigint, after_name text, max_bytes bigint)
 RETURNS TABLE (workflow_key bigint, step_number integer, step_name text, kind text, status text, output jsonb, error jsonb)
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET enable_seqscan = off SET enable_bitmapscan = off AS $$
 #variable_conflict use_column
 DECLARE
     owned bigint[];
@@ -71,7 +71,7 @@ COMMENT ON FUNCTION pawl.check_payloads(jsonb[]) IS 'Internal: refuses a value o
 CREATE FUNCTION pawl.record_steps(worker_id uuid, workflow_keys bigint[], epochs integer[], step_names text[], step_numbers integer[], kinds text[],
     outputs jsonb[], errors jsonb[], started_ats timestamptz[])
 RETURNS TABLE (ordinal integer, refusal text)
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET enable_seqscan = off AS $$
 #variable_conflict use_column
 DECLARE
     rows CONSTANT integer := cardinality(workflow_keys);
@@ -147,7 +147,7 @@ step_names: 1 to 512 bytes. step_numbers: from 1, in the order of the run. kinds
 outputs, errors: one of the two for each row, the other NULL; an error is a JSON object. started_ats: by the worker''s clock, may be NULL.';
 
 CREATE FUNCTION pawl.record_step(workflow_id text, fence text, step_name text, output jsonb, error jsonb) RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET enable_seqscan = off AS $$
 #variable_conflict use_column
 DECLARE
     number integer;

@@ -59,7 +59,7 @@ reason: kept in pawl.installation.';
 -- the next try: a heartbeat waits for nobody. Answers how many it handed back or ended.
 CREATE FUNCTION pawl.hand_back(workflow_keys bigint[], owners uuid[], epochs integer[], crashed boolean[]) RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+SET jit = off SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 DECLARE
     max_crashes integer := coalesce(nullif(current_setting('pawl.max_recoveries', true), '')::integer, 3);
     returned integer;
