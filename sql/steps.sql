@@ -77,46 +77,47 @@ DECLARE
     rows CONSTANT integer := cardinality(workflow_keys);
     max_steps CONSTANT integer := coalesce(nullif(current_setting('pawl.max_steps', true), '')::integer, 50000);
     now CONSTANT timestamptz := clock_timestamp();     -- also how this call knows its own rows again
-    good integer;
     written integer;
+    bad integer;
 BEGIN
     IF (rows = cardinality(epochs) AND rows = cardinality(step_names) AND rows = cardinality(step_numbers) AND rows = cardinality(kinds)
             AND rows = cardinality(outputs) AND rows = cardinality(errors) AND rows = cardinality(started_ats)) IS NOT TRUE THEN
         PERFORM pawl.refuse_lengths(rows, cardinality(epochs), cardinality(step_names), cardinality(step_numbers), cardinality(kinds),
             cardinality(outputs), cardinality(errors), cardinality(started_ats));
     END IF;
-    WITH asked AS MATERIALIZED (
-        SELECT a.* FROM unnest(workflow_keys, epochs, step_names, step_numbers, kinds, outputs, errors, started_ats)
-            a (workflow_key, epoch, step_name, step_number, kind, output, error, started_at)
-        WHERE a.workflow_key IS NOT NULL AND a.epoch IS NOT NULL AND a.step_name <> '' AND octet_length(a.step_name) <= 512 AND a.step_number > 0
-            AND a.kind <> '' AND octet_length(a.kind) <= 32 AND (a.output IS NULL) <> (a.error IS NULL)
-            AND (a.error IS NULL OR jsonb_typeof(a.error) = 'object')),
-    owned AS MATERIALIZED (
-        SELECT w.workflow_key, w.epoch FROM pawl.workflow w
-        WHERE w.workflow_key = ANY (workflow_keys) AND w.claimed_by = record_steps.worker_id
-        ORDER BY w.workflow_key FOR SHARE OF w),
-    recorded AS (
-        INSERT INTO pawl.workflow_step (workflow_key, epoch, step_name, step_number, kind, status, output, error, started_at, completed_at)
-        SELECT a.workflow_key, a.epoch, a.step_name, a.step_number, a.kind, CASE WHEN a.error IS NULL THEN 'succeeded' ELSE 'failed' END,
-            a.output, a.error, a.started_at, now
-        FROM asked a JOIN owned o ON o.workflow_key = a.workflow_key AND o.epoch = a.epoch
-        WHERE a.step_number <= max_steps
-        ORDER BY a.workflow_key
-        ON CONFLICT DO NOTHING
-        RETURNING 1)
-    SELECT (SELECT count(*) FROM asked), (SELECT count(*) FROM recorded) INTO good, written;
-    IF good <> rows THEN
-        PERFORM pawl.refuse_argument('a step cannot be recorded as it is', format('%s of %s rows are wrong; nothing was recorded.', rows - good, rows),
-            'Each row has a workflow_key, an epoch, a step_name of 1 to 512 bytes, a step_number from 1, a kind of 1 to 32 bytes, and either an output '
-            'or an error, which is a JSON object.');
-    END IF;
     IF pg_column_size(outputs) + pg_column_size(errors) > 4000 + 32 * rows THEN
         PERFORM pawl.check_payloads(outputs), pawl.check_payloads(errors);
     END IF;
+    WITH owned AS MATERIALIZED (
+        SELECT w.workflow_key, w.epoch FROM pawl.workflow w
+        WHERE w.workflow_key = ANY (workflow_keys) AND w.claimed_by = record_steps.worker_id
+        ORDER BY w.workflow_key FOR SHARE OF w)
+    INSERT INTO pawl.workflow_step (workflow_key, epoch, step_name, step_number, kind, status, output, error, started_at, completed_at)
+    SELECT a.workflow_key, a.epoch, a.step_name, a.step_number, a.kind, CASE WHEN a.error IS NULL THEN 'succeeded' ELSE 'failed' END,
+        a.output, a.error, a.started_at, now
+    FROM unnest(workflow_keys, epochs, step_names, step_numbers, kinds, outputs, errors, started_ats)
+            a (workflow_key, epoch, step_name, step_number, kind, output, error, started_at)
+        JOIN owned o ON o.workflow_key = a.workflow_key AND o.epoch = a.epoch
+    WHERE a.step_name <> '' AND octet_length(a.step_name) <= 512 AND a.step_number BETWEEN 1 AND max_steps
+        AND a.kind <> '' AND octet_length(a.kind) <= 32 AND (a.output IS NULL) <> (a.error IS NULL)
+        AND (a.error IS NULL OR jsonb_typeof(a.error) = 'object')
+    ON CONFLICT DO NOTHING;
+    GET DIAGNOSTICS written = ROW_COUNT;
     IF written = rows THEN
         RETURN;
     END IF;
 
+    -- Which were not, and why. A wrong row undoes them all.
+    SELECT count(*) INTO bad FROM unnest(workflow_keys, epochs, step_names, step_numbers, kinds, outputs, errors)
+            a (workflow_key, epoch, step_name, step_number, kind, output, error)
+        WHERE (a.workflow_key IS NOT NULL AND a.epoch IS NOT NULL AND a.step_name <> '' AND octet_length(a.step_name) <= 512 AND a.step_number > 0
+            AND a.kind <> '' AND octet_length(a.kind) <= 32 AND (a.output IS NULL) <> (a.error IS NULL)
+            AND (a.error IS NULL OR jsonb_typeof(a.error) = 'object')) IS NOT TRUE;
+    IF bad > 0 THEN
+        PERFORM pawl.refuse_argument('a step cannot be recorded as it is', format('%s of %s rows are wrong; nothing was recorded.', bad, rows),
+            'Each row has a workflow_key, an epoch, a step_name of 1 to 512 bytes, a step_number from 1, a kind of 1 to 32 bytes, and either an output '
+            'or an error, which is a JSON object.');
+    END IF;
     RETURN QUERY
     SELECT r.ordinal::integer, r.refusal FROM (
         SELECT a.ordinal, CASE
