@@ -49,7 +49,7 @@ COMMENT ON FUNCTION pawl.enqueue_on_change() IS
 'Trigger function, AFTER and FOR EACH ROW: enqueues a workflow for each changed row, with the right of the table''s owner.
 CREATE TRIGGER ship AFTER INSERT ON orders FOR EACH ROW EXECUTE FUNCTION pawl.enqueue_on_change(''ship_order'', ''queue=shipping'', ''workflow_id=order-{id}'');
 The first argument is the workflow_name, the others are key=value with the arguments of pawl.enqueue_workflow as keys, and:
-input: row (the default: NEW, on DELETE OLD) or change: {"table": "public.orders", "operation": "UPDATE", "new": {…}, "old": {…}}.
+input: row (the default: NEW, on DELETE OLD) or change: {"table": "public.orders", "operation": "UPDATE", "new": {...}, "old": {...}}.
 columns: a,b sends those columns only.
 {column} in a value is filled from the row, {{ is a brace; a NULL there is an error (22004) that names the column.';
 
