@@ -16,7 +16,7 @@ enum RunEnd: Sendable {
 // Unchecked: `gate` orders every access to `end`; `task` is touched on the delivery thread only.
 final class HandlerRun: @unchecked Sendable {
     let identity: WorkflowIdentity
-    /// The task that runs the handler, from start to release.
+    /// The task that runs the handler. It keeps this run only until it ends.
     var task: Task<Void, Never>?
     private let host: PluginHost
     private let run: OpaquePointer

@@ -124,5 +124,5 @@ private func interruptRun(context: UnsafeMutableRawPointer?, reason: pawl_status
 
 private func releaseRun(context: UnsafeMutableRawPointer?) {
     guard let context else { return }
-    Unmanaged<HandlerRun>.fromOpaque(context).takeRetainedValue().task = nil
+    Unmanaged<HandlerRun>.fromOpaque(context).release()
 }
