@@ -19,10 +19,15 @@ final class PluginLoader: Sendable {
         }
         let attempt = LoadAttempt(path: path, plugin: LoadedPlugin(file: file, log: log))
         guard let end = attempt.run(deadline: deadline) else {
-            stuck.withLock { $0 = file }
+            let isLoaded = attempt.isLoaded
+            if !isLoaded { stuck.withLock { $0 = file } }
             throw PluginRefusal(
-                .hung, file: file, problem: "did not return within \(deadline.components.seconds) s while it was loaded and registered",
-                cure: "Nothing may be waited for there. No plugin can be loaded any more: remove it and restart pawld.")
+                .hung, file: file,
+                problem: "did not return within \(deadline.components.seconds) s "
+                    + (isLoaded ? "in \(PluginFile.registerSymbol)" : "while it was loaded, in a constructor or a static initializer of it")
+                    + ", though it did in its trial",
+                cure: "Nothing may be waited for there. Remove it"
+                    + (isLoaded ? "." : " and restart pawld: until then it keeps the dynamic linker, and no other plugin can be loaded."))
         }
         switch end {
         case .notLoadable(let reason):
@@ -45,7 +50,7 @@ final class PluginLoader: Sendable {
 }
 
 /// One load, shared by the thread that does it and the one that waits: whoever is last frees it.
-private final class LoadAttempt: @unchecked Sendable {  // `end` is locked, the rest constant
+private final class LoadAttempt: @unchecked Sendable {  // `end` and `loaded` are locked, the rest is constant
     enum End {
         case notLoadable(String)
         case registered(Int32)
@@ -54,6 +59,7 @@ private final class LoadAttempt: @unchecked Sendable {  // `end` is locked, the 
     let plugin: LoadedPlugin
     private let path: String
     private let end = Locked<End?>(nil)
+    private let loaded = Locked(false)
     private let done = UnsafeMutablePointer<sem_t>.allocate(capacity: 1)
 
     init(path: String, plugin: LoadedPlugin) {
@@ -73,7 +79,7 @@ private final class LoadAttempt: @unchecked Sendable {  // `end` is locked, the 
             let end: End =
                 switch DynamicLibrary.load(path: path) {
                 case .failure(let failure): .notLoadable(failure.text)
-                case .success(let register): .registered(register(plugin.table))
+                case .success(let register): .registered(call(register))
                 }
             self.end.withLock { $0 = end }
             sem_post(done)
@@ -83,5 +89,13 @@ private final class LoadAttempt: @unchecked Sendable {  // `end` is locked, the 
             return nil
         }
         return end.withLock { $0 }
+    }
+
+    /// Whether its constructors have returned.
+    var isLoaded: Bool { loaded.withLock { $0 } }
+
+    private func call(_ register: DynamicLibrary.Register) -> Int32 {
+        loaded.withLock { $0 = true }
+        return register(plugin.table)
     }
 }

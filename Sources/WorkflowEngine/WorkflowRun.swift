@@ -23,7 +23,7 @@ package enum RunOutcome: Sendable {
 /// One run of a workflow's handler, from `start` to `release`. All methods may be called on any thread; none blocks.
 package final class WorkflowRun: @unchecked Sendable {  // what changes is behind `state`, or the host's own
     package let workflow: ClaimedWorkflow
-    /// The handler side's own, touched only on the delivery thread of its plugin.
+    /// The handler side's own. Set by its `deliver` of the start, and not touched after the release.
     package nonisolated(unsafe) var hostContext: UnsafeMutableRawPointer?
 
     private enum Phase {

@@ -76,10 +76,30 @@ import WorkflowEngine
         if let constructor { defines[constructor] = "" }
         try workshop.build("misbehaves.c", as: "hangs.so", defines)
         try workshop.build("good.c", as: "later.so")
-        let scan = workshop.registry(deadline: .seconds(1)).scan()
+        // Long enough for the good one on a busy machine.
+        let scan = workshop.registry(deadline: .seconds(4)).scan()
         #expect(scan.refusals.map(\.code) == [.hung])
-        #expect(scan.refusals.first?.problem.contains("did not return within 1 s") == true)
+        #expect(scan.refusals.first?.problem.contains("did not return within 4 s") == true)
         #expect(scan.loaded == ["later.so"])
+    }
+
+    /// It passed its trial and hangs in the daemon: the scan goes on without it.
+    @Test func oneThatHangsOnlyHereIsRefusedInTime() throws {
+        try workshop.build("misbehaves.c", as: "hangs.so", ["BEHAVIOUR": "HANG", "ONCE_PROBED": quoted("\(workshop.root)/mark")])
+        try workshop.build("good.c", as: "later.so")
+        let registry = workshop.registry(deadline: .seconds(4))
+        let scan = registry.scan()
+        #expect(scan.refusals.map(\.code) == [.hung])
+        #expect(scan.refusals.first?.problem.contains("though it did in its trial") == true)
+        #expect(scan.loaded == ["later.so"])
+        #expect(registry.handlers == [id("good")])
+    }
+
+    @Test func oneThatRefusesOnlyHereIsRefused() throws {
+        try workshop.build("misbehaves.c", as: "refuses.so", ["BEHAVIOUR": "REFUSE_LATER", "ONCE_PROBED": quoted("\(workshop.root)/mark")])
+        let registry = workshop.registry()
+        #expect(registry.scan().refusals.map(\.code) == [.registerFailed])
+        #expect(registry.handlers == [])
     }
 
     @Test(arguments: [

@@ -1,6 +1,10 @@
-/* A plugin that does BEHAVIOUR in its constructor (IN_CONSTRUCTOR) or in pawl_plugin_register. */
+/*
+ * A plugin that does BEHAVIOUR in its constructor (IN_CONSTRUCTOR) or in pawl_plugin_register; with ONCE_PROBED, a file's name, only from the
+ * second time on.
+ */
 #include "pawl_plugin.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,8 +18,18 @@ PAWL_PLUGIN_NOTE("c");
 #define HANG 4
 #define REFUSE 5
 #define NOTHING 6
+#define REFUSE_LATER 7
+
+static int refuses;
 
 static void behave(void) {
+#ifdef ONCE_PROBED
+    int mark = open(ONCE_PROBED, O_CREAT | O_EXCL | O_WRONLY, 0600);
+    if (mark >= 0) {
+        close(mark);
+        return;
+    }
+#endif
 #if BEHAVIOUR == CRASH
     raise(SIGSEGV);
 #elif BEHAVIOUR == ABORT
@@ -25,12 +39,21 @@ static void behave(void) {
     exit(7);
 #elif BEHAVIOUR == HANG
     for (;;) pause();
+#elif BEHAVIOUR == REFUSE_LATER
+    refuses = 1;
 #endif
 }
 
 #ifdef IN_CONSTRUCTOR
 __attribute__((constructor)) static void construct(void) {
     behave();
+}
+#endif
+
+#ifdef ONCE_PROBED
+static void *start(void *context, pawl_run *run, const pawl_start *start) {
+    (void) context, (void) run, (void) start;
+    return NULL;
 }
 #endif
 
@@ -42,6 +65,10 @@ PAWL_EXPORT int32_t pawl_plugin_register(const pawl_host *host) {
     host->log(host->host, NULL, 5, PAWL_TEXT("the carrier's key is not set:\n\tset CARRIER_KEY"));
     return 3;
 #endif
+#ifdef ONCE_PROBED
+    pawl_handler handler = {.size = sizeof handler, .workflow_version = 1, .workflow_name = PAWL_TEXT("misbehaves"), .start = start};
+    return refuses ? 9 : host->register_handler(host->host, &handler);
+#endif
     (void) host;
-    return 0;
+    return refuses;
 }
