@@ -11,11 +11,12 @@ CREATE FUNCTION pg_temp.prose(routine oid) RETURNS text LANGUAGE sql AS $$
     -- A line that begins with names of arguments and a colon is about them: an item of a list.
     SELECT string_agg(CASE
             WHEN names IS NOT NULL THEN CASE WHEN items = 1 THEN E'\n' ELSE '' END || '- `' || names || '`:' || substr(line, length(names) + 2)
-            WHEN line LIKE 'Result: %' THEN E'\n' || line
+            WHEN line LIKE 'Result: %' OR line LIKE 'Errors: %' THEN E'\n' || line
+            WHEN line LIKE 'CREATE TRIGGER %' THEN E'\n```sql\n' || line || E'\n```\n'
             WHEN items > 0 AND NOT result THEN '  ' || line
             ELSE line END, E'\n' ORDER BY n)
-    FROM (SELECT l.line, l.n, l.names, count(l.names) OVER w AS items, bool_or(l.line LIKE 'Result: %') OVER w AS result FROM (
-        SELECT line, n, CASE WHEN split_part(m[1], ',', 1) = ANY (p.proargnames) THEN m[1] END AS names
+    FROM (SELECT l.line, l.n, l.names, count(l.names) OVER w AS items, bool_or(l.line LIKE 'Result: %' OR l.line LIKE 'Errors: %') OVER w AS result FROM (
+        SELECT line, n, CASE WHEN p.proargnames IS NULL OR split_part(m[1], ',', 1) = ANY (p.proargnames) THEN m[1] END AS names
         FROM pg_proc p, unnest(string_to_array(obj_description(p.oid), E'\n')) WITH ORDINALITY u (line, n)
             LEFT JOIN LATERAL regexp_match(line, '^([a-z_]+(?:(?:, | with )[a-z_]+)*):') m ON true
         WHERE p.oid = routine) l WINDOW w AS (ORDER BY l.n)) k
@@ -85,11 +86,14 @@ FROM pg_settings s WHERE s.name LIKE 'pawl.%' ORDER BY s.name COLLATE "C";
 \qecho '| PW005 | the queue does not exist |'
 \qecho '| PW006 | no access to that workflow_name or queue: the role''s grants are narrowed to others |'
 \qecho '| PW007 | no worker ever offered that workflow_name, and pawl.require_handler is on |'
-\qecho '| PW008 | the database is a restored copy and held: see pawl.release_hold |'
+\qecho '| PW008 | kept for what is refused while a restored copy is held; a claim answers nothing then (see pawl.release_hold) |'
 \qecho '| 22023 | an argument is null, empty, too long, unknown or contradicts another; nothing was written |'
+\qecho '| 22004 | enqueue_on_change: a column that fills a {column} is NULL |'
 \qecho '| 0A000 | the argument is not supported yet |'
 \qecho '| 23505 | record_step: the step is recorded already |'
+\qecho '| 25001 | claim_workflows outside READ COMMITTED, or wait inside a transaction block |'
 \qecho '| 25006 | the server is a standby, or the transaction is read-only |'
 \qecho '| 42501 | the role lacks the access: see pawl.grant_access |'
+\qecho '| 42703 | enqueue_on_change: the table has no such column |'
 \qecho '| 42704 | grant_access, revoke_access: the role does not exist |'
 \qecho '| 42710 | create_queue: the queue exists, and the call said raise |'
