@@ -17,8 +17,9 @@ BEGIN
     IF to_regclass('pawl.' || partition) IS NOT NULL THEN
         RETURN false;
     END IF;
-    -- One creator at a time; whoever waited finds it made.
-    PERFORM pg_advisory_xact_lock(1346459468, 0);
+    -- One creator at a time; whoever waited finds it made. The lock that ATTACH takes, and not an advisory one: with a table's lock come
+    -- the messages by which this session learns what was made meanwhile.
+    LOCK TABLE pawl.workflow_history IN SHARE UPDATE EXCLUSIVE MODE;
     IF to_regclass('pawl.' || partition) IS NOT NULL THEN
         RETURN false;
     END IF;

@@ -1,6 +1,5 @@
 -- The life of a worker: registration, heartbeat, death, and what becomes of its workflows.
--- Its life is a session-level advisory lock (1346459468, worker_number) on its life line. In the same class, 0 is the lock of whoever
--- makes a partition, and -1 that of whoever reclaims.
+-- Its life is a session-level advisory lock (1346459468, worker_number) on its life line. In the same class, -1 is the lock of whoever reclaims.
 -- A claim holds (1346459469, worker_number) shared while it is under way.
 
 CREATE FUNCTION pawl.check_installation() RETURNS pawl.installation LANGUAGE plpgsql SECURITY DEFINER
