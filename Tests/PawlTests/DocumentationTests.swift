@@ -56,6 +56,16 @@ import Testing
 
     static let all = ["docs/handlers.md", "README.md"].flatMap(examples)
 
+    @Test(arguments: ["README.md", "docs/handlers.md", "Examples/Shop/README.md"])
+    func itsLinksLeadSomewhere(_ document: String) throws {
+        let directory = URL(fileURLWithPath: document, relativeTo: Compiler.root).deletingLastPathComponent()
+        let links = try Compiler.file(document).matches(of: #/\]\(([^)#:]+)\)/#).map { String($0.1) }
+        #expect(!links.isEmpty)
+        for link in links {
+            #expect(FileManager.default.fileExists(atPath: directory.appendingPathComponent(link).path), "\(document) links to \(link)")
+        }
+    }
+
     @Test func thereAreExamples() {
         #expect(DocumentationTests.all.filter { $0.document == "docs/handlers.md" }.count >= 8)
     }
