@@ -19,7 +19,8 @@ import WorkflowEngine
         // Elsewhere than in the tree, so that tests leave nothing behind.
         let copy = "\(workshop.root)/hello"
         try FileManager.default.copyItem(atPath: "\(Workshop.examples)/hello", toPath: copy)
-        try workshop.run("make", ["-B", "-C", copy, "install", "CFLAGS=-O2 -Wall -Wextra -Werror", "PAWL_INCLUDE=\(Workshop.header)", "PLUGINS=\(workshop.plugins)"])
+        try workshop.run(
+            "make", ["-B", "-C", copy, "install", "CFLAGS=-O2 -Wall -Wextra -Werror", "PAWL_INCLUDE=\(Workshop.header)", "PLUGINS=\(workshop.plugins)"])
         let registry = workshop.registry()
         let scan = registry.scan()
         #expect(scan.refusals == [])
@@ -45,7 +46,9 @@ import WorkflowEngine
         let registry = try registry()
         let store = ScriptedStore([claimed("hello_record", key: 1)])
         // The first two commits lose against another transaction.
-        store.transactionEnds = [.retry(WorkflowError(code: "40001", type: "test", message: "")), .retry(WorkflowError(code: "40P01", type: "test", message: ""))]
+        store.transactionEnds = [
+            .retry(WorkflowError(code: "40001", type: "test", message: "")), .retry(WorkflowError(code: "40P01", type: "test", message: "")),
+        ]
         #expect(store.run(with: registry))
         #expect(store.outputs == [#"{"recorded": true}"#])
         #expect(store.statements.count == 3)

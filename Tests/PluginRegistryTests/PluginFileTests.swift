@@ -92,14 +92,17 @@ import Testing
     }
 
     @Test func aSharedSwiftRuntimeIsRefused() throws {
-        try workshop.run("swiftc", ["-emit-library", "-module-name", "Shared", "-o", "\(workshop.plugins)/shared.so", "\(Workshop.fixtures)/shared_runtime.swift"])
+        try workshop.run(
+            "swiftc", ["-emit-library", "-module-name", "Shared", "-o", "\(workshop.plugins)/shared.so", "\(Workshop.fixtures)/shared_runtime.swift"])
         let shared = try #require(refusal("\(workshop.plugins)/shared.so"))
         #expect(shared.code == .sharedRuntime)
         #expect(shared.problem.contains("libswift"))
         #expect(shared.cure.contains("pawl plugin build"))
     }
 
-    @Test(arguments: ["libdispatch.so", "libBlocksRuntime.so", "libFoundation.so", "lib_FoundationICU.so", "libFoundationEssentials.so", "libswift_Concurrency.so"])
+    @Test(arguments: [
+        "libdispatch.so", "libBlocksRuntime.so", "libFoundation.so", "lib_FoundationICU.so", "libFoundationEssentials.so", "libswift_Concurrency.so",
+    ])
     func everyRuntimeLibraryIsRefused(library: String) throws {
         try workshop.write(Array("int nothing;\n".utf8), to: "nothing.c")
         try workshop.build("\(workshop.plugins)/nothing.c", as: library, flags: ["-Wl,-soname,\(library)"])

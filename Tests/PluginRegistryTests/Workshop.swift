@@ -50,7 +50,10 @@ final class Workshop: Sendable {
         let compiler = fixture.hasSuffix(".cpp") ? "c++" : "cc"
         try run(
             compiler,
-            ["-shared", "-fPIC", "-g", "-Wall", "-Wextra", "-Werror", "-Wno-maybe-uninitialized", "-fvisibility=hidden", "-I", Workshop.header, "-o", output, source]
+            [
+                "-shared", "-fPIC", "-g", "-Wall", "-Wextra", "-Werror", "-Wno-maybe-uninitialized", "-fvisibility=hidden", "-I", Workshop.header, "-o", output,
+                source,
+            ]
                 + defines.sorted { $0.key < $1.key }.map { "-D\($0.key)=\($0.value)" } + flags)
         return output
     }
