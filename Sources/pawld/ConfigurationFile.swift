@@ -82,9 +82,13 @@ struct ConfigurationFile: Equatable {
 /// "did you mean": the nearest name, if one is near.
 enum Suggestion {
     static func clause(for name: String, among known: Set<String>) -> String {
+        nearest(to: name, among: known).map { "; did you mean \($0)?" } ?? "; there are \(known.sorted().joined(separator: ", "))"
+    }
+
+    /// The nearest one, if it is so near that it may have been meant.
+    static func nearest(to name: String, among known: Set<String>) -> String? {
         let nearest = known.map { (distance: distance(name, $0), name: $0) }.min { ($0.distance, $0.name) < ($1.distance, $1.name) }
-        guard let nearest, nearest.distance <= 3 else { return "; there are \(known.sorted().joined(separator: ", "))" }
-        return "; did you mean \(nearest.name)?"
+        return nearest.flatMap { $0.distance <= 3 ? $0.name : nil }
     }
 
     /// Insertions, deletions and replacements from one to the other.

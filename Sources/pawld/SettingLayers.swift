@@ -20,11 +20,11 @@ struct SettingLayers {
         self.file = file
         fileValues = file.map { EnvironmentVariablesProvider(environmentVariables: $0.values.mapValues(\.value)) }
 
-        // A misspelt variable would otherwise be ignored without a word.
+        // A misspelt variable would otherwise be ignored without a word. One that resembles no setting is somebody else's: a plugin's, a script's.
         let known = Set(Setting.allCases.map(\.variable) + ["PAWL_CONFIG"])
-        for name in environment.keys.sorted() where name.hasPrefix("PAWL_") && !name.hasPrefix("PAWL_TEST_") && !known.contains(name) {
-            throw ConfigurationError(
-                source: "the environment", "\(name) is no setting of pawld\(Suggestion.clause(for: name, among: known))")
+        for name in environment.keys.sorted() where name.hasPrefix("PAWL_") && !known.contains(name) {
+            guard let meant = Suggestion.nearest(to: name, among: known) else { continue }
+            throw ConfigurationError(source: "the environment", "\(name) is no setting of pawld; did you mean \(meant)?")
         }
     }
 
