@@ -57,8 +57,12 @@ enqueuer(void *argument)
 			char		one[200];
 			long		good = 0;
 
-			snprintf(one, sizeof one, "SELECT pawl.enqueue_workflow('%s', queue => '%s', priority => %d)",
-					 name, queue, random_below(&seed, 5) ? 0 : (int) random_below(&seed, 3) - 1);
+			char		partition[20] = "NULL";
+
+			if (random_below(&seed, 6) == 0)
+				snprintf(partition, sizeof partition, "'tenant %d'", random_below(&seed, 5));
+			snprintf(one, sizeof one, "SELECT pawl.enqueue_workflow('%s', queue => '%s', priority => %d, partition_key => %s)",
+					 name, queue, random_below(&seed, 5) ? 0 : (int) random_below(&seed, 3) - 1, partition);
 			switch (random_below(&seed, 13))
 			{
 				case 0:
@@ -157,6 +161,7 @@ static void *
 worker(void *argument)
 {
 	long		me = (long) argument;
+	unsigned	seed = 271 * me + 9;
 	Worker	   *self = &workers[me];
 
 	while (!stopping)
@@ -164,6 +169,13 @@ worker(void *argument)
 		Claim		claim;
 		long		timeout;
 
+		if (random_below(&seed, 40) == 0)
+		{
+			/* Undone: whoever was woken meanwhile may have found it locked. */
+			run(self->protocol, "BEGIN");
+			worker_claim(self, 20, &claim);
+			run(self->protocol, "ROLLBACK");
+		}
 		worker_claim(self, 20, &claim);
 		if (claim.count == 0)
 		{
