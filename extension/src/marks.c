@@ -291,13 +291,13 @@ transaction_ended(XactEvent event, void *arg)
 			forget();
 			break;
 
-		case XACT_EVENT_PRE_PREPARE:
-			/* COMMIT PREPARED may come from any session, and tells nobody: claims look everywhere while there are such transactions. */
+		case XACT_EVENT_PREPARE:
+			/*
+			 * COMMIT PREPARED may come from any session, and tells nobody: claims look everywhere while there are such transactions. Said only
+			 * now that this one is to be seen in pg_prepared_xacts: a claim that heard of it before would look there, find none, and be content.
+			 */
 			if (nslots > 0 || nlanes > 0 || ntouched > 0 || everyone || reset_marks)
 				pg_atomic_fetch_add_u64(&pawl_shared->prepare_generation, 1);
-			break;
-
-		case XACT_EVENT_PREPARE:
 			forget();
 			break;
 
