@@ -20,6 +20,7 @@
 #include "utils/fmgroids.h"
 #include "utils/fmgrprotos.h"
 #include "utils/rel.h"
+#include "utils/resowner.h"
 #include "utils/snapmgr.h"
 #include "utils/tuplestore.h"
 
@@ -180,6 +181,46 @@ insert(Datum *values, const char *nulls, bool may_conflict)
 	return SPI_processed > 0;
 }
 
+/*
+ * The same for a REPEATABLE READ caller. Somebody may still insert and commit the same key between wait_for_others and this insert's snapshot,
+ * or while it waits for him: that is a 40001 that the caller could do nothing about but begin anew. So the insert is a subtransaction here, at
+ * the price of a transaction id. False: he was faster, or the row is there.
+ */
+static bool
+insert_repeatably(Datum *values, const char *nulls)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	volatile bool inserted = false;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		inserted = insert(values, nulls, true);
+		ReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(context);
+		CurrentResourceOwner = owner;
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(context);
+		CurrentResourceOwner = owner;
+		if (error->sqlerrcode != ERRCODE_T_R_SERIALIZATION_FAILURE)
+			ReThrowError(error);
+		FreeErrorData(error);
+		inserted = false;
+	}
+	PG_END_TRY();
+	return inserted;
+}
+
 /* The first column of the first row, as text; NULL: no row. */
 static text *
 look_up(SPIPlanPtr plan, Datum *values)
@@ -328,6 +369,7 @@ pawl_enqueue(const EnqueueRequest *request)
 	bool		apart = false;
 	text	   *id = request->workflow_id;
 	PawlOwner	owner;
+	bool		repeatable;
 	Datum		values[18];
 	char		nulls[19] = "                  ";
 
@@ -383,9 +425,11 @@ pawl_enqueue(const EnqueueRequest *request)
 	pawl_become_owner(&owner);
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
+	repeatable = IsolationUsesXactSnapshot() && !IsolationIsSerializable();
 	for (int attempt = 1;; attempt++)
 	{
 		text	   *name = NULL;
+		bool		inserted;
 
 		if (request->workflow_id == NULL && request->deduplication_id == NULL)
 		{
@@ -393,14 +437,15 @@ pawl_enqueue(const EnqueueRequest *request)
 			(void) insert(values, nulls, false);
 			break;
 		}
-		if (IsolationUsesXactSnapshot() && !IsolationIsSerializable())
+		if (repeatable)
 		{
 			if (request->workflow_id != NULL)
 				wait_for_others("workflow_workflow_id_idx", 1, ((Oid[]) {F_TEXTEQ}), &values[10]);
 			if (request->deduplication_id != NULL)
 				wait_for_others("workflow_deduplication_idx", 2, ((Oid[]) {F_INT4EQ, F_TEXTEQ}), ((Datum[]) {values[5], values[13]}));
 		}
-		if (insert(values, nulls, true))
+		inserted = repeatable ? insert_repeatably(values, nulls) : insert(values, nulls, true);
+		if (inserted)
 		{
 			/* No look before the insert: that would be a false serialization failure. */
 			if (request->workflow_id == NULL || (name = ended_name(id)) == NULL)
