@@ -7,10 +7,12 @@
  */
 #include "enqueue.h"
 
+#include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "mb/pg_wchar.h"
 #include "nodes/makefuncs.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/fmgrprotos.h"
@@ -271,8 +273,16 @@ pawl_enqueue_on_change_1_0(PG_FUNCTION_ARGS)
 
 	request.workflow_name = trigger->tg_trigger->tgargs[0];
 	request.queue = "default";
-	/* A trigger enqueues with its table owner's right. */
+	/* A trigger enqueues with its table owner's right, which PostgreSQL asked for when the trigger was made, and which may be gone since. */
 	request.role = trigger->tg_relation->rd_rel->relowner;
+	if (object_aclcheck(ProcedureRelationId, fcinfo->flinfo->fn_oid, request.role, ACL_EXECUTE) != ACLCHECK_OK)
+		ereport(ERROR,
+				(errcode(ERRCODE_PAWL_NO_ACCESS),
+				 errmsg("role %s may not enqueue", pawl_user_name(request.role)),
+				 errdetail("Trigger \"%s\" enqueues with the right of the role that owns table \"%s\".", trigger->tg_trigger->tgname,
+						   RelationGetRelationName(trigger->tg_relation)),
+				 errhint("Grant it with: SELECT pawl.grant_access(%s, 'enqueue', workflow_name => %s);",
+						 quote_literal_cstr(pawl_user_name(request.role)), quote_literal_cstr(request.workflow_name))));
 	for (int i = 1; i < trigger->tg_trigger->tgnargs; i++)
 	{
 		const char *argument = trigger->tg_trigger->tgargs[i];

@@ -9,6 +9,11 @@
 #error "pawl needs PostgreSQL 14 or later"
 #endif
 
+#if PG_VERSION_NUM < 160000
+/* Asked of functions only. */
+#define object_aclcheck(class, object, role, mode) pg_proc_aclcheck(object, role, mode)
+#endif
+
 #if PG_VERSION_NUM < 150000
 #define InitMaterializedSRF(fcinfo, flags) pawl_materialize(fcinfo)
 extern void pawl_materialize(FunctionCallInfo fcinfo);
