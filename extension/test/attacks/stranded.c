@@ -134,7 +134,12 @@ main(int argc, char **argv)
 		pthread_join(enqueuers[i], NULL);
 	from = now();
 	if (!becomes(session, left, 0, 25))
-		give_up("%ld entries stranded", ask(session, left));
+	{
+		char	   *which = ask_text(session, "SELECT string_agg(concat_ws(' ', workflow_key, status, ready_key, rank, epoch, claimed_by), '; ')"
+									 " FROM (SELECT * FROM pawl.workflow WHERE workflow_name = 'a' ORDER BY workflow_key LIMIT 10) w");
+
+		give_up("%ld entries stranded, the newest key is %ld: %s", ask(session, left), ask(session, "SELECT last_value FROM pawl.key_seq"), which);
+	}
 	from = now() - from;
 	claiming = false;
 	for (int i = 0; i < ENQUEUERS; i++)

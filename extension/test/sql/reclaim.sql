@@ -106,6 +106,8 @@ SELECT status, rank, claimed_by, recoveries, crashes FROM pawl.workflow;
 -- What belongs to no worker at all is found by the hourly look.
 TRUNCATE pawl.workflow;
 SELECT pawl_test.claimed('orphan', '00000000-0000-4000-8000-00000000000f');
+-- The watcher has no life line: it lives because this says so.
+UPDATE pawl.worker SET status = 'running', ended_at = NULL, suspected_at = NULL, heartbeat_at = clock_timestamp() WHERE worker_id = :me;
 UPDATE pawl.installation SET maintained_at = now() - interval '2 hours';
 SELECT reclaimed FROM pawl.heartbeat(:me, 0, 'running');
 SELECT status, recoveries FROM pawl.workflow;
@@ -113,6 +115,7 @@ SELECT status, recoveries FROM pawl.workflow;
 -- pawl.max_recoveries says how many crashes are too many.
 TRUNCATE pawl.workflow;
 SELECT pawl_test.claimed('once', '00000000-0000-4000-8000-00000000000f');
+UPDATE pawl.worker SET status = 'running', ended_at = NULL, suspected_at = NULL, heartbeat_at = clock_timestamp() WHERE worker_id = :me;
 UPDATE pawl.installation SET maintained_at = now() - interval '2 hours';
 SET pawl.max_recoveries = 1;
 SELECT reclaimed FROM pawl.heartbeat(:me, 0, 'running');
