@@ -51,7 +51,8 @@ CREATE TRIGGER ship AFTER INSERT ON orders FOR EACH ROW EXECUTE FUNCTION pawl.en
 The first argument is the workflow_name, the others are key=value with the arguments of pawl.enqueue_workflow as keys, and:
 input: row (the default: NEW, on DELETE OLD) or change: {"table": "public.orders", "operation": "UPDATE", "new": {...}, "old": {...}}.
 columns: a,b sends those columns only.
-{column} in a value is filled from the row, {{ is a brace; a NULL there is an error (22004) that names the column.';
+{column} in a value is filled from the row, {{ is a brace; a NULL there is an error (22004) that names the column. In headers and attributes it is filled
+inside JSON strings; a string that is only "{column}" becomes the column''s value as JSON.';
 
 CREATE FUNCTION pawl.claim_workflows(worker_id uuid, max_workflows integer, workflow_names text[], workflow_versions integer[],
     queues text[] DEFAULT NULL)

@@ -108,6 +108,15 @@ pawl_nearest(const char *word, const char *const *candidates)
 	return best;
 }
 
+/* The same, but NULL if not even that one is like it. */
+const char *
+pawl_near(const char *word, const char *const *candidates)
+{
+	const char *best = pawl_nearest(word, candidates);
+
+	return best != NULL && distance(word, best) <= Max(1, (int) strlen(word) / 3) ? best : NULL;
+}
+
 /* There are no options yet: every key is unknown, and perhaps one of the arguments was meant. */
 void
 pawl_check_options(Jsonb *options, const char *const *arguments)

@@ -43,6 +43,7 @@ typedef struct NameEntry
 
 static MemoryContext context = NULL;
 static bool valid = false;
+static uint64 generation = 0;	/* of what was kept; what was read before an invalidation is not kept */
 static Oid	watched = InvalidOid;	/* pawl.queue: the relation that pawl.invalidate_caches invalidates */
 static HTAB *queues;
 static HTAB *accesses;
@@ -53,13 +54,17 @@ static void
 relation_changed(Datum argument, Oid relation)
 {
 	if (relation == InvalidOid || relation == watched)
+	{
 		valid = false;
+		generation++;
+	}
 }
 
 static void
 roles_changed(Datum argument, int cache, uint32 hash)
 {
 	valid = false;
+	generation++;
 }
 
 void
@@ -90,7 +95,6 @@ prepare_cache(void)
 	accesses = make_table("pawl access", sizeof(AccessKey), sizeof(AccessEntry), context, HASH_BLOBS);
 	handlers = make_table("pawl handlers", PAWL_MAX_NAME + 1, sizeof(NameEntry), context, HASH_STRINGS);
 	watched = pawl_relation("queue");
-	/* Set before anything is read: an invalidation while reading is not lost. */
 	valid = true;
 }
 
@@ -111,7 +115,8 @@ look_up(SPIPlanPtr *plan, const char *sql, int count, Oid *types, Datum *values,
 			elog(ERROR, "could not prepare: %s", SPI_result_code_string(SPI_result));
 		SPI_keepplan(*plan);
 	}
-	if (SPI_execute_plan(*plan, values, NULL, false, 1) != SPI_OK_SELECT)
+	/* The snapshot of a REPEATABLE READ transaction may be older than the invalidation of what it sees. */
+	if (pawl_execute_latest(*plan, values, NULL) != SPI_OK_SELECT)
 		elog(ERROR, "could not read pawl's tables");
 	found = SPI_processed > 0;
 	if (found)
@@ -126,6 +131,7 @@ pawl_find_queue(const char *name, int32 *queue_id)
 {
 	static SPIPlanPtr plan = NULL;
 	QueueEntry *entry;
+	uint64		before;
 	Datum		values[1];
 	Datum		found;
 	bool		isnull;
@@ -140,16 +146,53 @@ pawl_find_queue(const char *name, int32 *queue_id)
 	if (entry == NULL)
 	{
 		values[0] = CStringGetTextDatum(name);
+		before = generation;
 		if (!look_up(&plan, "SELECT q.queue_id FROM pawl.queue q WHERE q.queue_name OPERATOR(pg_catalog.=) $1", 1,
 					 ((Oid[]) {TEXTOID}), values, &found, &isnull))
 			return false;
 		*queue_id = DatumGetInt32(found);
-		prepare_cache();
-		entry = hash_search(queues, name, HASH_ENTER, NULL);
-		entry->queue_id = *queue_id;
+		if (before == generation)
+		{
+			entry = hash_search(queues, name, HASH_ENTER, NULL);
+			entry->queue_id = *queue_id;
+		}
+		return true;
 	}
 	*queue_id = entry->queue_id;
 	return true;
+}
+
+/* The queue that a misspelt name most likely meant; NULL: none is near. */
+const char *
+pawl_nearest_queue(const char *name)
+{
+	static SPIPlanPtr plan = NULL;
+	MemoryContext caller = CurrentMemoryContext;
+	const char *candidates[101] = {"default"};
+	const char *nearest;
+	PawlOwner	owner;
+
+	pawl_become_owner(&owner);
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	if (plan == NULL)
+	{
+		plan = SPI_prepare("SELECT q.queue_name FROM pawl.queue q WHERE q.queue_id OPERATOR(pg_catalog.>) 0"
+						   " ORDER BY q.queue_id USING OPERATOR(pg_catalog.<) LIMIT 99", 0, NULL);
+		if (plan == NULL)
+			elog(ERROR, "could not prepare: %s", SPI_result_code_string(SPI_result));
+		SPI_keepplan(plan);
+	}
+	if (pawl_execute_latest(plan, NULL, NULL) != SPI_OK_SELECT)
+		elog(ERROR, "could not read the queues");
+	for (uint64 i = 0; i < SPI_processed; i++)
+		candidates[i + 1] = SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1);
+	nearest = pawl_near(name, candidates);
+	if (nearest != NULL)
+		nearest = MemoryContextStrdup(caller, nearest);
+	SPI_finish();
+	pawl_become_caller(&owner);
+	return nearest;
 }
 
 /*
@@ -161,6 +204,7 @@ pawl_may_enqueue(Oid role, const char *workflow_name, int32 queue_id, const char
 	static SPIPlanPtr plan = NULL;
 	AccessKey	key;
 	AccessEntry *entry;
+	uint64		before;
 	Datum		values[3];
 	Datum		found;
 	bool		isnull;
@@ -179,6 +223,7 @@ pawl_may_enqueue(Oid role, const char *workflow_name, int32 queue_id, const char
 	values[0] = ObjectIdGetDatum(role);
 	values[1] = CStringGetTextDatum(workflow_name);
 	values[2] = CStringGetTextDatum(queue);
+	before = generation;
 	if (!look_up(&plan,
 				 "SELECT coalesce(pg_catalog.bool_or((r.workflow_name IS NULL OR r.workflow_name OPERATOR(pg_catalog.=) $2)"
 				 " AND (r.queue_name IS NULL OR r.queue_name OPERATOR(pg_catalog.=) $3)), true)"
@@ -187,9 +232,11 @@ pawl_may_enqueue(Oid role, const char *workflow_name, int32 queue_id, const char
 				 " AND pg_catalog.pg_has_role($1, a.oid, 'USAGE')", 3, ((Oid[]) {OIDOID, TEXTOID, TEXTOID}), values, &found, &isnull))
 		elog(ERROR, "could not read the access rules");
 	allowed = DatumGetBool(found);
-	prepare_cache();
-	entry = hash_search(accesses, &key, HASH_ENTER, NULL);
-	entry->allowed = allowed;
+	if (before == generation)
+	{
+		entry = hash_search(accesses, &key, HASH_ENTER, NULL);
+		entry->allowed = allowed;
+	}
 	return allowed;
 }
 
@@ -199,6 +246,7 @@ pawl_handler_known(const char *workflow_name)
 {
 	static SPIPlanPtr plan = NULL;
 	NameEntry  *entry;
+	uint64		before;
 	Datum		values[1];
 	Datum		found;
 	bool		isnull;
@@ -209,11 +257,14 @@ pawl_handler_known(const char *workflow_name)
 	if (entry != NULL)
 		return entry->known;
 	values[0] = CStringGetTextDatum(workflow_name);
+	before = generation;
 	known = look_up(&plan, "SELECT true FROM pawl.known_handler h WHERE h.workflow_name OPERATOR(pg_catalog.=) $1", 1,
 					((Oid[]) {TEXTOID}), values, &found, &isnull);
-	prepare_cache();
-	entry = hash_search(handlers, workflow_name, HASH_ENTER, NULL);
-	entry->known = known;
+	if (before == generation)
+	{
+		entry = hash_search(handlers, workflow_name, HASH_ENTER, NULL);
+		entry->known = known;
+	}
 	return known;
 }
 

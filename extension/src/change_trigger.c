@@ -22,7 +22,7 @@
 
 static const char *const settings[] = {
 	"input", "columns", "workflow_id", "on_existing", "queue", "priority", "run_at", "delay", "timeout", "deduplication_id", "on_duplicate",
-	"max_delay", "partition_key", "workflow_version", "headers", "attributes", NULL
+	"max_delay", "partition_key", "workflow_version", "headers", "attributes", "options", NULL
 };
 
 static void
@@ -54,9 +54,20 @@ find_column(TriggerData *trigger, const char *name)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_COLUMN),
 				 errmsg("trigger \"%s\": table \"%s\" has no column \"%s\"", trigger->tg_trigger->tgname,
-						RelationGetRelationName(trigger->tg_relation), name),
+						RelationGetRelationName(trigger->tg_relation), pnstrdup(name, pg_mbcliplen(name, strlen(name), NAMEDATALEN))),
+				 errdetail("An argument of the trigger names it."),
 				 errhint("Write {column} with a column of the table, and {{ for a brace.")));
 	return number;
+}
+
+static void
+refuse_null(TriggerData *trigger, const char *column, const char *setting, const char *pattern)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+			 errmsg("trigger \"%s\": column \"%s\" is null, and %s needs it", trigger->tg_trigger->tgname, column, setting),
+			 errdetail("%s is \"%s\".", setting, pattern),
+			 errhint("Give the column a value, or let the trigger fire only WHEN (NEW.%s IS NOT NULL).", quote_identifier(column))));
 }
 
 /* Fills {column} from the row. */
@@ -85,11 +96,7 @@ fill(TriggerData *trigger, HeapTuple row, const char *setting, const char *patte
 		name = pnstrdup(p + 1, end - p - 1);
 		value = SPI_getvalue(row, trigger->tg_relation->rd_att, find_column(trigger, name));
 		if (value == NULL)
-			ereport(ERROR,
-					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-					 errmsg("trigger \"%s\": column \"%s\" is null, and %s needs it", trigger->tg_trigger->tgname, name, setting),
-					 errdetail("%s is \"%s\".", setting, pattern),
-					 errhint("Give the column a value, or let the trigger fire only WHEN (NEW.%s IS NOT NULL).", quote_identifier(name))));
+			refuse_null(trigger, name, setting, pattern);
 		appendStringInfoString(&out, value);
 		p = end;
 	}
@@ -226,10 +233,68 @@ integer(const char *value)
 	return DatumGetInt32(DirectFunctionCall1(int4in, CStringGetDatum(value)));
 }
 
+/*
+ * headers and attributes: JSON, in whose strings {column} is filled. A string that is nothing but one {column} becomes the column's value as JSON:
+ * a number stays a number. No value can break out of its string.
+ */
 static Jsonb *
-document(const char *value)
+document(TriggerData *trigger, HeapTuple row, const char *setting, const char *value)
 {
-	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(value)));
+	Jsonb	   *pattern = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(value)));
+	JsonbIterator *iterator = JsonbIteratorInit(&pattern->root);
+	JsonbParseState *state = NULL;
+	JsonbValue	v;
+	JsonbValue *result = NULL;
+	JsonbIteratorToken t;
+
+	if (!JB_ROOT_IS_OBJECT(pattern))
+		return pattern;
+	while ((t = JsonbIteratorNext(&iterator, &v, false)) != WJB_DONE)
+	{
+		if (t >= WJB_BEGIN_ARRAY)
+			result = pushJsonbValue(&state, t, NULL);
+		else if (v.type != jbvString)
+			result = pushJsonbValue(&state, t, &v);
+		else
+		{
+			char	   *string = pnstrdup(v.val.string.val, v.val.string.len);
+			char	   *end = strchr(string, '}');
+
+			if (t != WJB_KEY && string[0] == '{' && string[1] != '{' && end != NULL && end[1] == '\0')
+			{
+				char	   *name = pnstrdup(string + 1, end - string - 1);
+				Form_pg_attribute attribute = TupleDescAttr(trigger->tg_relation->rd_att, find_column(trigger, name) - 1);
+				bool		isnull;
+				Datum		datum = heap_getattr(row, attribute->attnum, trigger->tg_relation->rd_att, &isnull);
+
+				if (isnull)
+					refuse_null(trigger, name, setting, value);
+				push(&state, t, to_jsonb_of(attribute->atttypid, attribute->atttypmod, attribute->attcollation, datum));
+				continue;
+			}
+			v.val.string.val = fill(trigger, row, setting, string);
+			v.val.string.len = strlen(v.val.string.val);
+			result = pushJsonbValue(&state, t, &v);
+		}
+	}
+	return JsonbValueToJsonb(result);
+}
+
+typedef struct SettingContext
+{
+	TriggerData *trigger;
+	const char *setting;
+} SettingContext;
+
+/* Whose value a conversion failed for. */
+static void
+say_setting(void *argument)
+{
+	SettingContext *context = argument;
+
+	if (context->setting != NULL)
+		errcontext("argument \"%s\" of trigger \"%s\" on \"%s\"", context->setting, context->trigger->tg_trigger->tgname,
+				   RelationGetRelationName(context->trigger->tg_relation));
 }
 
 /* enqueue_on_change() RETURNS trigger; SECURITY INVOKER */
@@ -247,6 +312,9 @@ pawl_enqueue_on_change_1_0(PG_FUNCTION_ARGS)
 	TimestampTz run_at = 0;
 	bool		has_run_at = false;
 	Interval   *delay = NULL;
+	uint32		given = 0;
+	SettingContext where = {trigger, NULL};
+	ErrorContextCallback callback = {error_context_stack, say_setting, &where};
 
 	if (!CALLED_AS_TRIGGER(fcinfo))
 		ereport(ERROR,
@@ -283,6 +351,7 @@ pawl_enqueue_on_change_1_0(PG_FUNCTION_ARGS)
 						   RelationGetRelationName(trigger->tg_relation)),
 				 errhint("Grant it with: SELECT pawl.grant_access(%s, 'enqueue', workflow_name => %s);",
 						 quote_literal_cstr(pawl_user_name(request.role)), quote_literal_cstr(request.workflow_name))));
+	error_context_stack = &callback;
 	for (int i = 1; i < trigger->tg_trigger->tgnargs; i++)
 	{
 		const char *argument = trigger->tg_trigger->tgargs[i];
@@ -292,13 +361,30 @@ pawl_enqueue_on_change_1_0(PG_FUNCTION_ARGS)
 		bool		known = false;
 
 		for (int s = 0; settings[s] != NULL; s++)
-			known |= strcmp(key, settings[s]) == 0;
+			if (strcmp(key, settings[s]) == 0)
+			{
+				if (given & (1U << s))
+					refuse_setting(trigger, psprintf("argument \"%s\" is given twice", key), "Each has one value.", "Leave one of them out.");
+				known = true;
+				given |= 1U << s;
+				where.setting = settings[s];
+			}
 		if (equals == NULL || !known)
 			refuse_setting(trigger, psprintf(known ? "argument \"%s\" has no value" : "unknown argument \"%s\"",
 											 pnstrdup(key, pg_mbcliplen(key, strlen(key), 64))),
 						   "Arguments after the workflow_name are key=value.",
 						   psprintf(known ? "Write '%s=…'." : "Perhaps you meant '%s=…'.", known ? key : pawl_nearest(key, settings)));
-		value = fill(trigger, row, key, equals + 1);
+		if (strcmp(key, "headers") == 0)
+		{
+			request.headers = document(trigger, row, key, equals + 1);
+			continue;
+		}
+		if (strcmp(key, "attributes") == 0)
+		{
+			request.attributes = document(trigger, row, key, equals + 1);
+			continue;
+		}
+		value = strcmp(key, "options") == 0 ? NULL : fill(trigger, row, key, equals + 1);
 		if (strcmp(key, "input") == 0)
 		{
 			if (strcmp(value, "row") != 0 && strcmp(value, "change") != 0)
@@ -335,16 +421,16 @@ pawl_enqueue_on_change_1_0(PG_FUNCTION_ARGS)
 			request.pinned = true;
 			request.workflow_version = integer(value);
 		}
-		else if (strcmp(key, "headers") == 0)
-			request.headers = document(value);
-		else if (strcmp(key, "attributes") == 0)
-			request.attributes = document(value);
+		else if (strcmp(key, "options") == 0)
+			pawl_check_options(DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(equals + 1))), settings);
 		else
 			pawl_refuse_unsupported(key, "Leave it out.");
 	}
+	where.setting = NULL;
 	pawl_start_time(&request, has_run_at ? &run_at : NULL, delay);
 	request.input = whole_change ? change_to_jsonb(trigger, new, old, columns) : row_to_jsonb(trigger, row, columns);
 
 	(void) pawl_enqueue(&request);
+	error_context_stack = callback.previous;
 	return PointerGetDatum(NULL);
 }

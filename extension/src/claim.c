@@ -54,6 +54,7 @@ static SPIPlanPtr state_plan,
 			key_plan,
 			claim_plan,
 			rank_plan,
+			partitioned_plan,
 			partition_plan,
 			partition_claim_plan,
 			prepared_plan,
@@ -138,6 +139,9 @@ prepare_plans(void)
 			"SELECT w.queue_id, w.rank FROM pawl.workflow w"
 			" WHERE (w.queue_id, w.rank) > ($1, $2) AND w.partition_key IS NULL AND w.ready_key IS NOT NULL"
 			" ORDER BY w.queue_id, w.rank, w.ready_key LIMIT 1", 2, ((Oid[]) {INT4OID, INT8OID}));
+	PREPARE(partitioned_plan,
+			"SELECT w.queue_id FROM pawl.workflow w WHERE w.queue_id > $1 AND w.partition_key IS NOT NULL AND w.ready_key IS NOT NULL"
+			" ORDER BY w.queue_id, w.partition_key, w.rank, w.ready_key LIMIT 1", 1, ((Oid[]) {INT4OID}));
 	PREPARE(partition_plan,
 			"SELECT w.queue_id, w.partition_key FROM pawl.workflow w"
 			" WHERE w.queue_id = $1 AND w.partition_key > $2 AND w.partition_key IS NOT NULL AND w.ready_key IS NOT NULL"
@@ -190,7 +194,7 @@ make_due_ready(void)
 		bool		unversioned;
 		Datum		version = column(i, 5, &unversioned);
 
-		pawl_mark(DatumGetInt32(column(i, 1, &isnull)), DatumGetInt64(column(i, 2, &isnull)), DatumGetInt64(column(i, 3, &isnull)),
+		pawl_mark(DatumGetInt32(column(i, 1, &isnull)), DatumGetInt64(column(i, 2, &isnull)), DatumGetInt64(column(i, 3, &isnull)), DT_NOBEGIN,
 				  TextDatumGetCString(column(i, 4, &isnull)), unversioned ? 0 : DatumGetInt32(version), DatumGetBool(column(i, 6, &isnull)));
 	}
 }
@@ -303,12 +307,13 @@ claim_from_lane(Claim *claim, int lane, int32 queue_id, int64 rank)
 	int64		highest;
 	int64		mark;
 	uint64		passed;
-	bool		full = take(claim, claim_plan, queue_id, Int64GetDatum(rank), from, asked, &lowest, &highest) == asked;
+	bool		full;
 
+	pawl_begin_touching(lane, from);
+	full = take(claim, claim_plan, queue_id, Int64GetDatum(rank), from, asked, &lowest, &highest) == asked;
+	pawl_touch(lane, lowest);
 	if (state == NULL)
 		return;
-	if (lowest != NO_KEY)
-		pawl_touch(lane, lowest);
 	if (lowest < Min(state->before_reset, state->pending))
 		pg_atomic_fetch_add_u64(&pawl_shared->rescued_by_reset, 1);
 	state->before_reset = 0;
@@ -391,15 +396,19 @@ discover_lanes(void)
 		values[1] = column(0, 2, &isnull);
 		(void) pawl_lane(DatumGetInt32(values[0]), DatumGetInt64(values[1]));
 	}
-	if (SPI_execute("SELECT DISTINCT w.queue_id FROM pawl.workflow w WHERE w.partition_key IS NOT NULL AND w.ready_key IS NOT NULL",
-					false, 0) != SPI_OK_SELECT)
-		elog(ERROR, "could not look for partitioned queues");
-	for (uint64 i = 0; i < SPI_processed; i++)
+	for (int32 after = -1;;)
 	{
 		bool		isnull;
+		Datum		value = Int32GetDatum(after);
 
-		(void) pawl_lane(DatumGetInt32(column(i, 1, &isnull)), PAWL_PARTITIONED_RANK);
+		if (SPI_execute_plan(partitioned_plan, &value, NULL, false, 1) != SPI_OK_SELECT)
+			elog(ERROR, "could not look for partitioned queues");
+		if (SPI_processed == 0)
+			break;
+		after = DatumGetInt32(column(0, 1, &isnull));
+		(void) pawl_lane(after, PAWL_PARTITIONED_RANK);
 	}
+	discovered = true;
 }
 
 /* All lanes that have no place in shared memory, or all there are without shared memory: one after the other, from their beginning. */
@@ -671,12 +680,6 @@ pawl_claim_workflows_1_0(PG_FUNCTION_ARGS)
 			/* Prepared transactions of before the server's start were never counted. */
 			prepare_generation = PG_UINT64_MAX;
 		}
-		if (!discovered)
-		{
-			discover_lanes();
-			discovered = true;
-		}
-
 		/* A mark has passed what this worker could not run when it claimed: with other handlers or queues, it begins anew. */
 		handlers = hash_argument(claim.names, hash_argument(claim.versions, filter.all ? 0 : hash_argument(PG_GETARG_DATUM(4), 1)));
 		if (handlers != handlers_hash)
@@ -691,7 +694,10 @@ pawl_claim_workflows_1_0(PG_FUNCTION_ARGS)
 			pawl_claims_aborted();
 		}
 		if (GetCurrentTimestamp() - last_reset > RESET_INTERVAL)
+		{
 			begin_anew();
+			discovered = false;
+		}
 		prepared = pg_atomic_read_u64(&pawl_shared->prepare_generation);
 		if (prepared != prepare_generation)
 		{
@@ -699,9 +705,13 @@ pawl_claim_workflows_1_0(PG_FUNCTION_ARGS)
 			bool		more = prepared_transactions();
 
 			pawl_claims_aborted();
+			/* Those of before the server's start have told no session of their lanes. */
+			discovered = false;
 			if (!more)
 				prepare_generation = prepared;
 		}
+		if (!discovered)
+			discover_lanes();
 		read_ring();
 	}
 	claim.newest_key = newest_key();

@@ -128,21 +128,6 @@ wait_for_others(const char *index_name, int nkeys, const Oid *procedures, const 
 	}
 }
 
-/* Runs a kept plan with the latest snapshot where the transaction's own may be too old to see what was committed. */
-static int
-execute_latest(SPIPlanPtr plan, Datum *values, const char *nulls)
-{
-	Snapshot	snapshot;
-	int			result;
-
-	if (!IsolationUsesXactSnapshot())
-		return SPI_execute_plan(plan, values, nulls, false, 0);
-	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	result = SPI_execute_snapshot(plan, values, nulls, snapshot, InvalidSnapshot, false, true, 0);
-	UnregisterSnapshot(snapshot);
-	return result;
-}
-
 static SPIPlanPtr
 prepare(const char *sql, int count, Oid *types)
 {
@@ -173,7 +158,7 @@ insert(Datum *values, const char *nulls, bool may_conflict)
 								  TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, JSONBOID, JSONBOID, JSONBOID}));
 	/* SERIALIZABLE keeps its own snapshot, and its 40001. */
 	if (may_conflict && !IsolationIsSerializable())
-		result = execute_latest(*plan, values, nulls);
+		result = pawl_execute_latest(*plan, values, nulls);
 	else
 		result = SPI_execute_plan(*plan, values, nulls, false, 0);
 	if (result != SPI_OK_INSERT)
@@ -228,7 +213,7 @@ look_up(SPIPlanPtr plan, Datum *values)
 	text	   *found;
 	bool		isnull;
 
-	if (execute_latest(plan, values, NULL) != SPI_OK_SELECT)
+	if (pawl_execute_latest(plan, values, NULL) != SPI_OK_SELECT)
 		elog(ERROR, "could not look up a workflow");
 	if (SPI_processed == 0)
 		return NULL;
@@ -327,11 +312,16 @@ check(const EnqueueRequest *request, int32 *queue_id)
 	pawl_check_document("attributes", request->attributes);
 
 	if (!pawl_find_queue(request->queue, queue_id))
+	{
+		const char *near = pawl_nearest_queue(request->queue);
+
 		ereport(ERROR,
 				(errcode(ERRCODE_PAWL_UNKNOWN_QUEUE),
 				 errmsg("queue \"%s\" does not exist", request->queue),
 				 errdetail("Nothing was enqueued."),
-				 errhint("Make it with: SELECT pawl.create_queue(%s);", quote_literal_cstr(request->queue))));
+				 near == NULL ? errhint("Make it with: SELECT pawl.create_queue(%s);", quote_literal_cstr(request->queue))
+				 : errhint("Perhaps you meant \"%s\"; or make it with: SELECT pawl.create_queue(%s);", near, quote_literal_cstr(request->queue))));
+	}
 	if (!pawl_may_enqueue(request->role, request->workflow_name, *queue_id, request->queue))
 		ereport(ERROR,
 				(errcode(ERRCODE_PAWL_NO_ACCESS),
@@ -417,10 +407,8 @@ pawl_enqueue(const EnqueueRequest *request)
 		nulls[17] = 'n';
 
 	/* All that may fail for want of memory comes before the insert. */
-	if (!delayed)
-		pawl_mark(queue_id, rank, key, request->workflow_name, request->pinned ? request->workflow_version : 0, request->partition_key != NULL);
-	else if (request->run_at - now <= USECS_PER_SEC || request->partition_key != NULL)
-		pawl_mark(queue_id, rank, 0, request->workflow_name, request->pinned ? request->workflow_version : 0, request->partition_key != NULL);
+	pawl_mark(queue_id, rank, delayed ? 0 : key, delayed ? request->run_at : DT_NOBEGIN, request->workflow_name,
+			  request->pinned ? request->workflow_version : 0, request->partition_key != NULL);
 
 	pawl_become_owner(&owner);
 	if (SPI_connect() != SPI_OK_CONNECT)
@@ -567,6 +555,17 @@ pawl_enqueue_workflow_1_0(PG_FUNCTION_ARGS)
 	PG_RETURN_TEXT_P(id);
 }
 
+static void
+one_dimension(ArrayType *array, const char *argument)
+{
+	if (ARR_NDIM(array) > 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s must have one dimension", argument),
+				 errdetail("It has %d.", ARR_NDIM(array)),
+				 errhint("Give a plain array, one element for each workflow.")));
+}
+
 /* An array of as many elements as there are inputs, or NULL for none. */
 static Datum *
 texts_argument(FunctionCallInfo fcinfo, int number, const char *argument, int count, bool **nulls)
@@ -576,6 +575,7 @@ texts_argument(FunctionCallInfo fcinfo, int number, const char *argument, int co
 
 	if (PG_ARGISNULL(number))
 		return NULL;
+	one_dimension(PG_GETARG_ARRAYTYPE_P(number), argument);
 	deconstruct_array(PG_GETARG_ARRAYTYPE_P(number), TEXTOID, -1, false, TYPALIGN_INT, &values, nulls, &length);
 	if (length != count)
 		ereport(ERROR,
@@ -612,6 +612,7 @@ pawl_enqueue_workflows_1_0(PG_FUNCTION_ARGS)
 				 errmsg("inputs must not be null"),
 				 errdetail("Each element is the input of one workflow."),
 				 errhint("Give an array of jsonb; an empty one enqueues nothing.")));
+	one_dimension(PG_GETARG_ARRAYTYPE_P(1), "inputs");
 	deconstruct_array(PG_GETARG_ARRAYTYPE_P(1), JSONBOID, -1, false, TYPALIGN_INT, &inputs, &input_nulls, &count);
 	ids = texts_argument(fcinfo, 2, "workflow_ids", count, &id_nulls);
 	partitions = texts_argument(fcinfo, 3, "partition_keys", count, &partition_nulls);

@@ -19,6 +19,7 @@
 typedef struct SlotMark
 {
 	uint64		hash;
+	TimestampTz due;			/* claimable then, DT_NOBEGIN: at once */
 	int			level;			/* subtransaction nesting: what is rolled back wakes nobody */
 } SlotMark;
 
@@ -41,6 +42,8 @@ static LaneMark lanes[MAX_LANES];
 static int	nlanes = 0;
 static TouchedMark touched[MAX_LANES];
 static int	ntouched = 0;
+static int	claiming_lane = -1;	/* a claim statement is under way there */
+static int64 claiming_from = 0;
 static bool everyone = false;
 static bool reset_marks = false;
 
@@ -59,19 +62,23 @@ pawl_slot_hash(int32 queue_id, const char *workflow_name, int32 version)
 }
 
 void
-pawl_mark_slot(uint64 hash)
+pawl_mark_slot(uint64 hash, TimestampTz due)
 {
 	if (!pawl_attach() || everyone)
 		return;
 	for (int i = nslots - 1; i >= 0; i--)
 		if (slots[i].hash == hash)
+		{
+			slots[i].due = Min(slots[i].due, due);
 			return;
+		}
 	if (nslots == MAX_SLOTS)
 	{
 		everyone = true;
 		return;
 	}
 	slots[nslots].hash = hash;
+	slots[nslots].due = due;
 	slots[nslots].level = GetCurrentTransactionNestLevel();
 	nslots++;
 }
@@ -84,18 +91,18 @@ pawl_mark_everyone(void)
 }
 
 /*
- * An entry becomes claimable with this commit: version is 0 unless only handlers of that version may run it. ready_key 0: it is about to be due,
- * and only the waiting are told.
+ * An entry becomes claimable with this commit, or at its due time without a key yet: then only those are told who would wait past that time.
+ * version is 0 unless only handlers of that version may run it.
  */
 void
-pawl_mark(int32 queue_id, int64 rank, int64 ready_key, const char *workflow_name, int32 version, bool partitioned)
+pawl_mark(int32 queue_id, int64 rank, int64 ready_key, TimestampTz due, const char *workflow_name, int32 version, bool partitioned)
 {
 	int			level = GetCurrentTransactionNestLevel();
 	int			lane;
 
 	if (!pawl_attach())
 		return;
-	pawl_mark_slot(pawl_slot_hash(queue_id, workflow_name, version));
+	pawl_mark_slot(pawl_slot_hash(queue_id, workflow_name, version), due);
 	if (partitioned)
 	{
 		/* Only so that claims know to look there. */
@@ -122,11 +129,25 @@ pawl_mark(int32 queue_id, int64 rank, int64 ready_key, const char *workflow_name
 	nlanes++;
 }
 
-/* This transaction locked a claimable entry: others pass it meanwhile, so if this aborts they must hear of it. */
+/*
+ * A claim statement begins: whatever it locks has at least this key. If it is cancelled in the middle, nobody knows what it had locked and others
+ * have passed meanwhile.
+ */
+void
+pawl_begin_touching(int lane, int64 from)
+{
+	claiming_lane = lane;
+	claiming_from = from;
+}
+
+/*
+ * The statement is over; the lowest key it locked, or PG_INT64_MAX. Others pass what this transaction locked, so if it aborts they must hear of it.
+ */
 void
 pawl_touch(int lane, int64 ready_key)
 {
-	if (lane < 0)
+	claiming_lane = -1;
+	if (lane < 0 || ready_key == PG_INT64_MAX)
 		return;
 	for (int i = 0; i < ntouched; i++)
 		if (touched[i].lane == lane)
@@ -162,8 +183,10 @@ report(int lane, int64 ready_key)
 }
 
 static bool
-waits_for(const PawlWaiter *waiter, uint64 hash)
+waits_for(const PawlWaiter *waiter, uint64 hash, TimestampTz due)
 {
+	if (due >= waiter->until)
+		return false;
 	if (waiter->everything)
 		return true;
 	for (int i = 0; i < waiter->nslots; i++)
@@ -174,7 +197,7 @@ waits_for(const PawlWaiter *waiter, uint64 hash)
 
 /* Wakes one armed waiter for a slot. */
 static void
-wake(uint64 hash)
+wake(uint64 hash, TimestampTz due)
 {
 	PawlShared *s = pawl_shared;
 	Latch	   *latch = NULL;
@@ -186,7 +209,7 @@ wake(uint64 hash)
 	{
 		PawlWaiter *waiter = &s->waiters[i];
 
-		if (waiter->armed && waiter->database == MyDatabaseId && waits_for(waiter, hash))
+		if (waiter->armed && waiter->database == MyDatabaseId && waits_for(waiter, hash, due))
 		{
 			waiter->baton = true;
 			latch = waiter->latch;
@@ -243,13 +266,25 @@ void
 pawl_wake_slots(const uint64 *hashes, int count)
 {
 	for (int i = 0; i < count; i++)
-		wake(hashes[i]);
+		wake(hashes[i], DT_NOBEGIN);
+}
+
+/* What a claim had locked is free again. */
+static void
+report_touched(void)
+{
+	pg_memory_barrier();
+	for (int i = 0; i < ntouched; i++)
+		report(touched[i].lane, touched[i].lowest);
+	if (claiming_lane >= 0)
+		report(claiming_lane, claiming_from);
 }
 
 static void
 forget(void)
 {
 	nslots = nlanes = ntouched = 0;
+	claiming_lane = -1;
 	everyone = reset_marks = false;
 }
 
@@ -272,18 +307,16 @@ transaction_ended(XactEvent event, void *arg)
 					wake_everyone();
 				else
 					for (int i = 0; i < nslots; i++)
-						wake(slots[i].hash);
+						wake(slots[i].hash, slots[i].due);
 			}
 			forget();
 			break;
 
 		case XACT_EVENT_ABORT:
 		case XACT_EVENT_PARALLEL_ABORT:
-			if (ntouched > 0 || (reset_marks && pawl_shared != NULL))
+			if (ntouched > 0 || claiming_lane >= 0 || (reset_marks && pawl_shared != NULL))
 			{
-				pg_memory_barrier();
-				for (int i = 0; i < ntouched; i++)
-					report(touched[i].lane, touched[i].lowest);
+				report_touched();
 				if (reset_marks)
 					pg_atomic_fetch_add_u64(&pawl_shared->reset_generation, 1);
 				pawl_claims_aborted();
@@ -331,11 +364,10 @@ subtransaction_ended(SubXactEvent event, SubTransactionId mine, SubTransactionId
 				lanes[kept++] = lanes[i];
 		nlanes = kept;
 		/* What a claim in it had locked is free now, though the transaction goes on. */
-		if (ntouched > 0)
+		if (ntouched > 0 || claiming_lane >= 0)
 		{
-			pg_memory_barrier();
-			for (int i = 0; i < ntouched; i++)
-				report(touched[i].lane, touched[i].lowest);
+			report_touched();
+			claiming_lane = -1;
 			pawl_claims_aborted();
 		}
 	}

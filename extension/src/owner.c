@@ -4,10 +4,12 @@
  */
 #include "pawl.h"
 
+#include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_namespace.h"
 #include "miscadmin.h"
 #include "utils/lsyscache.h"
+#include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
 Oid
@@ -45,6 +47,21 @@ void
 pawl_become_caller(const PawlOwner *state)
 {
 	SetUserIdAndSecContext(state->saved_user, state->saved_context);
+}
+
+/* Runs a kept plan with the latest snapshot where the transaction's own may be too old to see what was committed. */
+int
+pawl_execute_latest(SPIPlanPtr plan, Datum *values, const char *nulls)
+{
+	Snapshot	snapshot;
+	int			result;
+
+	if (!IsolationUsesXactSnapshot())
+		return SPI_execute_plan(plan, values, nulls, false, 0);
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	result = SPI_execute_snapshot(plan, values, nulls, snapshot, InvalidSnapshot, false, true, 0);
+	UnregisterSnapshot(snapshot);
+	return result;
 }
 
 char *

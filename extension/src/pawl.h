@@ -51,6 +51,7 @@ extern Oid	pawl_relation(const char *name);
 extern void pawl_become_owner(PawlOwner *state);
 extern void pawl_become_caller(const PawlOwner *state);
 extern char *pawl_user_name(Oid user);
+extern int	pawl_execute_latest(SPIPlanPtr plan, Datum *values, const char *nulls);
 
 /* Names, rules, handlers, looked up once: cache.c */
 extern void pawl_init_cache(void);
@@ -58,7 +59,7 @@ extern bool pawl_find_queue(const char *name, int32 *queue_id);
 extern bool pawl_may_enqueue(Oid role, const char *workflow_name, int32 queue_id, const char *queue);
 extern bool pawl_handler_known(const char *workflow_name);
 extern bool pawl_first_mention(const char *workflow_name);
-extern uint64 pawl_cache_generation(void);
+extern const char *pawl_nearest_queue(const char *name);
 
 /* Argument checks; each raises 22023 with detail and hint: arguments.c */
 extern void pawl_check_name(const char *argument, const char *value, int max_bytes) ;
@@ -66,13 +67,15 @@ extern void pawl_check_document(const char *argument, Jsonb *value);
 extern void pawl_check_payload(Jsonb *value);
 extern void pawl_check_options(Jsonb *options, const char *const *arguments);
 extern const char *pawl_nearest(const char *word, const char *const *candidates);
+extern const char *pawl_near(const char *word, const char *const *candidates);
 extern text *pawl_make_uuid7(void);
 
 /* Marks of this transaction: marks.c */
 extern void pawl_init_marks(void);
-extern void pawl_mark(int32 queue_id, int64 rank, int64 ready_key, const char *workflow_name, int32 version, bool partitioned);
-extern void pawl_mark_slot(uint64 hash);
+extern void pawl_mark(int32 queue_id, int64 rank, int64 ready_key, TimestampTz due, const char *workflow_name, int32 version, bool partitioned);
+extern void pawl_mark_slot(uint64 hash, TimestampTz due);
 extern void pawl_mark_everyone(void);
+extern void pawl_begin_touching(int lane, int64 from);
 extern void pawl_touch(int lane, int64 ready_key);
 extern uint64 pawl_slot_hash(int32 queue_id, const char *workflow_name, int32 version);
 

@@ -5,10 +5,12 @@
 #include "pawl.h"
 #include "shared.h"
 
+#include "access/xact.h"
 #include "miscadmin.h"
 #include "storage/ipc.h"
 #include "storage/lwlock.h"
 #include "storage/shmem.h"
+#include "utils/resowner.h"
 #if PG_VERSION_NUM >= 170000
 #include "storage/dsm_registry.h"
 #endif
@@ -49,29 +51,34 @@ pawl_attach(void)
 {
 	static bool unavailable = false;
 	MemoryContext caller = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
 
 	if (pawl_shared != NULL)
 		return true;
 	if (unavailable)
 		return false;
 
+	/* A subtransaction, once in a session: an error leaves locks behind that only its abort releases. */
+	BeginInternalSubTransaction(NULL);
 	PG_TRY();
 	{
-#if PG_VERSION_NUM >= 170000
-		bool		found;
-
-		pawl_shared = GetNamedDSMSegment("pawl", sizeof(PawlShared), initialize, &found);
-#else
-		bool		found;
 		PawlShared *made;
+		bool		found;
 
+		MemoryContextSwitchTo(caller);
+#if PG_VERSION_NUM >= 170000
+		made = GetNamedDSMSegment("pawl", sizeof(PawlShared), initialize, &found);
+#else
 		LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
 		made = ShmemInitStruct("pawl", sizeof(PawlShared), &found);
 		if (!found)
 			initialize(made);
 		LWLockRelease(AddinShmemInitLock);
-		pawl_shared = made;
 #endif
+		ReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(caller);
+		CurrentResourceOwner = owner;
+		pawl_shared = made;
 	}
 	PG_CATCH();
 	{
@@ -79,13 +86,12 @@ pawl_attach(void)
 
 		MemoryContextSwitchTo(caller);
 		error = CopyErrorData();
-		if (error->sqlerrcode != ERRCODE_OUT_OF_MEMORY)
-			PG_RE_THROW();
 		FlushErrorState();
-#if PG_VERSION_NUM < 170000
-		if (LWLockHeldByMe(AddinShmemInitLock))
-			LWLockRelease(AddinShmemInitLock);
-#endif
+		RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(caller);
+		CurrentResourceOwner = owner;
+		if (ERRCODE_TO_CATEGORY(error->sqlerrcode) != ERRCODE_INSUFFICIENT_RESOURCES)
+			ReThrowError(error);
 		unavailable = true;
 		ereport(WARNING,
 				(errcode(ERRCODE_OUT_OF_MEMORY),

@@ -10,6 +10,7 @@
 #include "port/atomics.h"
 #include "storage/latch.h"
 #include "storage/spin.h"
+#include "utils/timestamp.h"
 
 #define PAWL_ARMED 1024			/* counters of armed waiters by hash */
 #define PAWL_WAITERS 128
@@ -25,6 +26,7 @@ typedef struct PawlWaiter
 	bool		everything;		/* any slot of the database wakes it */
 	Oid			database;
 	Latch	   *latch;
+	TimestampTz until;			/* it looks by itself then */
 	int			nslots;
 	uint64		slots[PAWL_WAITER_SLOTS];
 } PawlWaiter;

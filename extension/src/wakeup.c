@@ -90,7 +90,7 @@ pawl_hand_on(void)
 	if (mine->everything)
 		pawl_mark_everyone();
 	for (int i = 0; i < mine->nslots; i++)
-		pawl_mark_slot(mine->slots[i]);
+		pawl_mark_slot(mine->slots[i], DT_NOBEGIN);
 }
 
 /* Whether the last wait ended without being woken; asked once. */
@@ -186,6 +186,7 @@ pawl_arm_worker_1_0(PG_FUNCTION_ARGS)
 			pg_atomic_fetch_add_u32(&pawl_shared->armed[mine->slots[i] % PAWL_ARMED], 1);
 		if (everything)
 			pg_atomic_fetch_add_u32(&pawl_shared->armed_for_everything, 1);
+		mine->until = DT_NOEND;
 		mine->armed = true;
 		SpinLockRelease(&pawl_shared->waiter_mutex);
 		pg_memory_barrier();
@@ -202,6 +203,16 @@ pawl_arm_worker_1_0(PG_FUNCTION_ARGS)
 
 		if (milliseconds < 0 ? left < PG_INT32_MAX : left < milliseconds)
 			milliseconds = left;
+	}
+
+	/* What is due later than that need not wake it; with a second for the way from here to pawl.wait. */
+	if (mine != NULL)
+	{
+		TimestampTz until = milliseconds < 0 ? DT_NOEND : TimestampTzPlusMilliseconds(GetCurrentTimestamp(), milliseconds + 1000);
+
+		SpinLockAcquire(&pawl_shared->waiter_mutex);
+		mine->until = until;
+		SpinLockRelease(&pawl_shared->waiter_mutex);
 	}
 	SPI_finish();
 	PG_RETURN_INT32((int32) milliseconds);
@@ -279,7 +290,7 @@ pawl_mark_ready_1_0(PG_FUNCTION_ARGS)
 {
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(3))
 		elog(ERROR, "pawl.mark_ready needs a queue, a rank and a name");
-	pawl_mark(PG_GETARG_INT32(0), PG_GETARG_INT64(1), PG_ARGISNULL(2) ? 0 : PG_GETARG_INT64(2), text_to_cstring(PG_GETARG_TEXT_PP(3)),
+	pawl_mark(PG_GETARG_INT32(0), PG_GETARG_INT64(1), PG_ARGISNULL(2) ? 0 : PG_GETARG_INT64(2), DT_NOBEGIN, text_to_cstring(PG_GETARG_TEXT_PP(3)),
 			  PG_ARGISNULL(4) ? 0 : PG_GETARG_INT32(4), false);
 	PG_RETURN_VOID();
 }
