@@ -9,7 +9,9 @@ DECLARE
     last pawl.installation;
     now timestamptz := clock_timestamp();
 BEGIN
-    SELECT true, c.system_identifier, d.oid, ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::integer, now, now, now
+    SELECT true, c.system_identifier, d.oid, ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::integer,
+            -- The first worker there is: nobody can be on the way back.
+            pg_postmaster_start_time(), now, now
         INTO here FROM pg_control_system() c, pg_database d WHERE d.datname = current_database();
     INSERT INTO pawl.installation VALUES (here.*) ON CONFLICT DO NOTHING;
     SELECT i.* INTO last FROM pawl.installation i FOR UPDATE;
