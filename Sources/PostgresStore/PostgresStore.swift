@@ -83,6 +83,9 @@ package final class PostgresStore: WorkflowStore, @unchecked Sendable {  // what
     /// Offers these handlers from now on (SIGHUP loaded plugins). They are claimed once the database knows of them.
     package func setHandlers(_ handlers: [HandlerOffer]) { life.setHandlers(handlers) }
 
+    /// Shows the worker as draining from its next heartbeat on.
+    package func announceDraining() { life.setDraining() }
+
     /// Claims nothing more, waits for the writes under way (but not longer than that), hands back what is left and unregisters the worker.
     /// `completion` is called on the loop's thread; then `stop`.
     package func shutdown(within limit: Duration = .seconds(10), _ completion: @escaping @Sendable () -> Void) {

@@ -114,6 +114,7 @@ final class Lane: Sendable {
     /// Claims nothing more, gives what runs that long, hands the rest back and unregisters the worker; then the phase is `ended`.
     func drain(within limit: Duration) {
         state.withLock { $0.phase = .draining }
+        store.announceDraining()
         engine.drain(within: limit) { [weak self] report in
             guard let self else { return }
             if report.handedBack > 0 || report.unresolved > 0 || report.lingering > 0 {
