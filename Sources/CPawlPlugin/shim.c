@@ -14,6 +14,10 @@ ENDS_AT(pawl_error, code, 24);
 ENDS_AT(pawl_error, type, 40);
 ENDS_AT(pawl_error, message, 56);
 ENDS_AT(pawl_error, detail, 72);
+ENDS_AT(pawl_error, step, 88);
+ENDS_AT(pawl_error, cause, 104);
+ENDS_AT(pawl_error, attempt, 108);
+ENDS_AT(pawl_error, reserved, 112);
 
 ENDS_AT(pawl_result, status, 8);
 ENDS_AT(pawl_result, value, 24);

@@ -87,15 +87,19 @@ struct HostReply: Sendable {
     init(_ result: pawl_result) {
         status = result.status
         value = result.value.copiedData
-        failure = result.error.map { WorkflowFailure($0.pointee) }
+        failure = result.error.map { WorkflowFailure($0) }
     }
 }
 
 extension WorkflowFailure {
-    init(_ error: pawl_error) {
+    init(_ error: UnsafePointer<pawl_error>) {
+        // A host from before the later members has a smaller struct.
+        let hasOrigin = error.pointee.size >= PawlSize.error
         self.init(
-            code: error.code.copiedString, type: error.type.copiedString, message: error.message.copiedString,
-            detail: error.detail.copiedDataIfPresent)
+            code: error.pointee.code.copiedString, type: error.pointee.type.copiedString, message: error.pointee.message.copiedString,
+            detail: error.pointee.detail.copiedDataIfPresent,
+            step: hasOrigin && error.pointee.step.data != nil ? error.pointee.step.copiedString : nil,
+            cause: hasOrigin ? error.pointee.cause.copiedDataIfPresent : nil, attempt: hasOrigin ? error.pointee.attempt : 0)
     }
 
     /// Hands the failure over as a result with `PAWL_ERROR`.
@@ -104,12 +108,18 @@ extension WorkflowFailure {
             type.withBytes { type in
                 message.withBytes { message in
                     (detail ?? Data()).withBytes { detailBytes in
-                        var error = pawl_error(
-                            size: PawlSize.error, flags: 0, code: code, type: type, message: message,
-                            detail: detail == nil ? pawl_bytes() : detailBytes)
-                        return withUnsafePointer(to: &error) { error in
-                            var result = pawl_result(size: PawlSize.result, status: PawlStatus.error, value: pawl_bytes(), error: error)
-                            return body(&result)
+                        (step ?? "").withBytes { stepBytes in
+                            (cause ?? Data()).withBytes { causeBytes in
+                                var error = pawl_error(
+                                    size: PawlSize.error, flags: 0, code: code, type: type, message: message,
+                                    detail: detail == nil ? pawl_bytes() : detailBytes, step: step == nil ? pawl_bytes() : stepBytes,
+                                    cause: cause == nil ? pawl_bytes() : causeBytes, attempt: attempt, reserved: 0)
+                                return withUnsafePointer(to: &error) { error in
+                                    var result = pawl_result(
+                                        size: PawlSize.result, status: PawlStatus.error, value: pawl_bytes(), error: error)
+                                    return body(&result)
+                                }
+                            }
                         }
                     }
                 }

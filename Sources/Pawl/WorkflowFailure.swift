@@ -22,12 +22,20 @@ public struct WorkflowFailure: Error, Sendable, Hashable {
     public let message: String
     /// More, as JSON; of a `Codable` error, its contents.
     public let detail: Data?
+    /// The full name of the step that failed; nil for one that did not come from a step.
+    public let step: String?
+    /// The error beneath, as JSON, and which attempt it was (0: none is known): passed on as they are.
+    let cause: Data?
+    let attempt: Int32
 
-    init(code: String, type: String, message: String, detail: Data?) {
+    init(code: String, type: String, message: String, detail: Data?, step: String? = nil, cause: Data? = nil, attempt: Int32 = 0) {
         self.code = code
         self.type = type
         self.message = message
         self.detail = detail
+        self.step = step
+        self.cause = cause
+        self.attempt = attempt
     }
 
     /// A failure with a code of your own.

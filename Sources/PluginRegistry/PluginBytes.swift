@@ -65,7 +65,10 @@ extension WorkflowError {
         let size = pointer.pointee.size
         self.init(
             code: size >= 24 ? pointer.pointee.code.repairedText : "", type: size >= 40 ? pointer.pointee.type.repairedText : "",
-            message: size >= 56 ? pointer.pointee.message.repairedText : "", detail: size >= 72 ? pointer.pointee.detail.copied : nil)
+            message: size >= 56 ? pointer.pointee.message.repairedText : "", detail: size >= 72 ? pointer.pointee.detail.copied : nil,
+            step: size >= 88 && pointer.pointee.step.data != nil ? pointer.pointee.step.repairedText : nil,
+            cause: size >= 104 ? pointer.pointee.cause.copied : nil,
+            attempt: size >= 108 && pointer.pointee.attempt > 0 ? pointer.pointee.attempt : nil)
     }
 }
 
@@ -105,11 +108,16 @@ extension CallReceiver {
             withBytes(error.type) { type in
                 withBytes(error.message) { message in
                     withBytes(error.detail) { detail in
-                        let error = pawl_error(
-                            size: .size(of: pawl_error.self), flags: 0, code: code, type: type, message: message, detail: detail)
-                        withUnsafePointer(to: error) { error in
-                            var result = pawl_result(size: .size(of: pawl_result.self), status: status, value: .absent, error: error)
-                            body(&result)
+                        withBytes(error.step) { step in
+                            withBytes(error.cause) { cause in
+                                let error = pawl_error(
+                                    size: .size(of: pawl_error.self), flags: 0, code: code, type: type, message: message, detail: detail,
+                                    step: step, cause: cause, attempt: error.attempt ?? 0, reserved: 0)
+                                withUnsafePointer(to: error) { error in
+                                    var result = pawl_result(size: .size(of: pawl_result.self), status: status, value: .absent, error: error)
+                                    body(&result)
+                                }
+                            }
                         }
                     }
                 }

@@ -97,7 +97,10 @@ enum PluginHostTable {
         guard let run = PluginRun.of(run) else { return refuse("the run is NULL", receiver) }
         switch PluginOutcome(outcome) {
         case .value(let value): run.run.end(scope: scope, outcome: .success(value), receiver: receiver)
-        case .failure(let error): run.run.end(scope: scope, outcome: .failure(error), receiver: receiver)
+        case .failure(var error):
+            // The step it happens in is this one, even if the handler passes on what another step failed with.
+            (error.step, error.attempt) = (nil, nil)
+            run.run.end(scope: scope, outcome: .failure(error), receiver: receiver)
         case .stopped: refuse("a step ends with PAWL_OK or PAWL_ERROR, not with PAWL_STOPPED", receiver)
         case .malformed(let error): receiver.call(.misuse(error))
         }

@@ -322,7 +322,7 @@ private func fakeFinish(run: OpaquePointer?, outcome: UnsafePointer<pawl_result>
     let waiters = run.state.withLock { state in
         state.finishes += 1
         state.outcome = FakeRun.Outcome(
-            status: result.status, value: result.value.copiedString, failure: result.error.map { WorkflowFailure($0.pointee) })
+            status: result.status, value: result.value.copiedString, failure: result.error.map { WorkflowFailure($0) })
         defer { state.waiters = [] }
         return state.waiters
     }
@@ -388,7 +388,7 @@ private func fakeEnd(
             return (PawlStatus.retry, nil)
         }
         state.scopes[scope]!.executing = nil
-        var failure = result.error.map { WorkflowFailure($0.pointee) }
+        var failure = result.error.map { WorkflowFailure($0) }
         if failure == nil, state.scopes[scope]!.statementFailed {
             failure = WorkflowFailure(code: "25P02", message: "a statement of the transaction failed")
         }

@@ -58,5 +58,9 @@ import WorkflowEngine
         failing.sqlResult = .failure(WorkflowError(code: "42P01", type: "test", message: "no such table"))
         #expect(failing.run(with: registry))
         #expect(failing.outputs == ["42P01: no such table"])
+        // The workflow's failure says which of its steps it was.
+        guard case .failure(let error)? = failing.ends.first?.outcome else { return }
+        #expect(error.step == "record")
+        #expect(error.attempt == 1)
     }
 }

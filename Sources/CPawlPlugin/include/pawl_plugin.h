@@ -97,6 +97,11 @@ typedef struct pawl_error {
     uint32_t size;
     uint32_t flags; /* 0 */
     pawl_bytes code, type, message, detail;
+    /* Where it happened, when the host hands it over: the step's full name, the JSON of the error beneath, the attempt.  A handler that
+     * finishes with a step's failure passes them on; of an error of its own they are absent and 0.  Ending a step, they are not read. */
+    pawl_bytes step, cause;
+    int32_t attempt;
+    uint32_t reserved; /* 0 */
 } pawl_error;
 
 typedef struct pawl_result {
