@@ -76,7 +76,7 @@ final class HandlerSQL {
                 guard let self, let transaction, transactions[id] === transaction, transaction.outstanding.contains(request) else { return }
                 if let failure = reply.failure {
                     transaction.failure = failure
-                } else if lease.connection.transactionStatus != .inTransaction {
+                } else if lease.connection.outstanding == 0, lease.connection.transactionStatus != .inTransaction {
                     transaction.failure = PostgresError(
                         code: .badRequest, sqlState: "2D000", message: "the statement ended the transaction; what came after it in the body is undone")
                     pool.discard(lease)

@@ -30,7 +30,7 @@ package struct StoreConfiguration: Sendable {
 
     package init(
         connectionString: String, workerName: String, hostname: String, version: String, concurrency: Int, queues: [String]? = nil,
-        handlers: [HandlerOffer], writeConnections: Int = 2, poolConnections: Int = 8
+        handlers: [HandlerOffer], writeConnections: Int = 3, poolConnections: Int = 8
     ) {
         self.connectionString = connectionString
         self.workerName = workerName

@@ -6,6 +6,8 @@ package final class FaultProxy: @unchecked Sendable {  // `rules` and what belon
     package enum Moment: Sendable {
         /// The server never sees the message.
         case beforeItArrives
+        /// The server has been sent the message and the Sync after it, and is at work.
+        case onceItIsSent
         /// The server has answered everything up to the next ReadyForQuery; the client gets none of it.
         case afterItIsAnswered
     }
@@ -20,6 +22,7 @@ package final class FaultProxy: @unchecked Sendable {  // `rules` and what belon
     private var rules: [Rule] = []
     private var cutCount = 0
     private var refuses = false
+    private var cutsAll = false
     private var stopping = false
 
     private let directory: URL
@@ -66,6 +69,12 @@ package final class FaultProxy: @unchecked Sendable {  // `rules` and what belon
         poke()
     }
 
+    /// Cuts all connections, as they are; new ones are taken at once.
+    package func cutAll() {
+        lock.withLock { cutsAll = true }
+        poke()
+    }
+
     package func stop() {
         lock.withLock { stopping = true }
         poke()
@@ -92,6 +101,9 @@ package final class FaultProxy: @unchecked Sendable {  // `rules` and what belon
         var seen = 0
         /// Cut when this many were seen.
         var doom: Int?
+        /// Cut when the next Sync has been forwarded.
+        var endsAtSync = false
+        var isSevered = false
         /// Nothing goes to the client any more: the answer to come is the lost one.
         var isMute: Bool { doom.map { seen >= $0 - 1 } ?? false }
 
@@ -104,8 +116,11 @@ package final class FaultProxy: @unchecked Sendable {  // `rules` and what belon
     private func run() {
         var buffer = [UInt8](repeating: 0, count: 1 << 16)
         while true {
-            let (stopping, refuses) = lock.withLock { (self.stopping, self.refuses) }
-            if stopping || refuses {
+            let (stopping, refuses, cutsAll) = lock.withLock {
+                defer { self.cutsAll = false }
+                return (self.stopping, self.refuses, self.cutsAll)
+            }
+            if stopping || refuses || cutsAll {
                 for link in links { close(link) }
                 links = []
             }
@@ -170,7 +185,9 @@ package final class FaultProxy: @unchecked Sendable {  // `rules` and what belon
             link.fromServer.append(contentsOf: buffer[0..<count])
             guard answer(link) else { return false }
         }
-        return drain(&link.toServer, link.server) && drain(&link.toClient, link.client)
+        guard drain(&link.toServer, link.server) else { return false }
+        if link.isSevered { return !link.toServer.isEmpty }
+        return drain(&link.toClient, link.client)
     }
 
     /// Whole messages from the client; looks for patterns and counts what will be answered by ReadyForQuery.
@@ -183,14 +200,21 @@ package final class FaultProxy: @unchecked Sendable {  // `rules` and what belon
             let length = (0..<4).reduce(0) { $0 << 8 | Int(bytes[start + header + $1]) } + header
             guard bytes.count - start >= length else { break }
             let message = bytes[start..<start + length]
-            if link.hasStarted, link.doom == nil, let moment = match(message) {
-                if moment == .beforeItArrives { return false }
-                link.doom = link.asked + 1
+            if link.hasStarted, link.doom == nil, !link.endsAtSync, let moment = match(message) {
+                switch moment {
+                case .beforeItArrives: return false
+                case .onceItIsSent: link.endsAtSync = true
+                case .afterItIsAnswered: link.doom = link.asked + 1
+                }
             }
             if link.hasStarted, message.first == UInt8(ascii: "S") || message.first == UInt8(ascii: "Q") { link.asked += 1 }
             link.hasStarted = true
             link.toServer.append(contentsOf: message)
             start += length
+            if link.endsAtSync, message.first == UInt8(ascii: "S") {
+                link.isSevered = true
+                break
+            }
         }
         link.fromClient.removeFirst(start)
         return true

@@ -1,2 +1,0 @@
-// Stub: replaced by the suite's author.
-import Testing
