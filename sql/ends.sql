@@ -4,7 +4,7 @@ CREATE FUNCTION pawl.complete_workflows(worker_id uuid, workflow_keys bigint[], 
     outputs jsonb[], errors jsonb[])
 RETURNS TABLE (ordinal integer, refusal text)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-SET jit = off SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+SET jit = off SET enable_seqscan = off SET enable_bitmapscan = off SET enable_nestloop = off AS $$
 #variable_conflict use_column
 DECLARE
     rows CONSTANT integer := cardinality(workflow_keys);
@@ -20,7 +20,7 @@ BEGIN
     IF to_regclass('pawl.workflow_history_' || to_char(now AT TIME ZONE 'UTC', 'YYYY_MM')) IS NULL THEN
         PERFORM pawl.add_history_partition(now);
     END IF;
-    -- A nested loop from the sorted rows: they are locked in key order.
+    -- ANY bounds the index scan whatever the planner believes of the table, and each side of the join is in key order: so are the locks.
     WITH asked AS MATERIALIZED (
         SELECT a.* FROM unnest(workflow_keys, epochs, statuses, status_reasons, outputs, errors) WITH ORDINALITY
             a (workflow_key, epoch, status, status_reason, output, error, ordinal)
@@ -33,7 +33,8 @@ BEGIN
         ORDER BY a.workflow_key),
     gone AS (
         DELETE FROM pawl.workflow w USING asked a
-        WHERE w.workflow_key = a.workflow_key AND w.epoch = a.epoch AND w.claimed_by = complete_workflows.worker_id
+        WHERE w.workflow_key = ANY (workflow_keys) AND w.workflow_key = a.workflow_key AND w.epoch = a.epoch
+            AND w.claimed_by = complete_workflows.worker_id
         RETURNING w.*, a.ordinal, a.status AS end_status, a.status_reason, a.output, a.error),
     stored AS (
         INSERT INTO pawl.payload (workflow_key, name, value)
@@ -61,8 +62,8 @@ BEGIN
         RETURN;
     END IF;
     RETURN QUERY
-    SELECT a.ordinal::integer, CASE WHEN EXISTS (SELECT FROM pawl.workflow_history h
-            WHERE h.workflow_key = a.workflow_key AND h.worker_id = complete_workflows.worker_id AND h.epoch = a.epoch)
+    SELECT a.ordinal::integer, CASE WHEN (SELECT true FROM pawl.workflow_history h
+            WHERE h.workflow_key = a.workflow_key AND h.worker_id = complete_workflows.worker_id AND h.epoch = a.epoch LIMIT 1)
             THEN 'recorded' ELSE 'fenced' END
         FROM unnest(workflow_keys, epochs) WITH ORDINALITY a (workflow_key, epoch, ordinal)
         WHERE a.ordinal <> ALL (coalesce(moved, '{}')) ORDER BY a.ordinal;
@@ -79,7 +80,7 @@ outputs: of succeeded ones, at least a JSON null; NULL for the others. errors: J
 CREATE FUNCTION pawl.park_workflows(worker_id uuid, workflow_keys bigint[], epochs integer[], due_ats timestamptz[], waiting_fors text[])
 RETURNS TABLE (ordinal integer, refusal text)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-SET jit = off SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+SET jit = off SET enable_seqscan = off SET enable_bitmapscan = off SET enable_nestloop = off AS $$
 #variable_conflict use_column
 DECLARE
     rows CONSTANT integer := cardinality(workflow_keys);
@@ -97,7 +98,8 @@ BEGIN
         -- A due time within the horizon of a waiting worker is told: it may have looked before.
         UPDATE pawl.workflow w SET status = 'waiting', ready_key = NULL, due_at = a.due_at, waiting_for = a.waiting_for, claimed_by = NULL,
             running_in = NULL, rank = w.rank & ~1::bigint
-        FROM asked a WHERE w.workflow_key = a.workflow_key AND w.epoch = a.epoch AND w.claimed_by = park_workflows.worker_id
+        FROM asked a WHERE w.workflow_key = ANY (workflow_keys) AND w.workflow_key = a.workflow_key AND w.epoch = a.epoch
+            AND w.claimed_by = park_workflows.worker_id
         RETURNING a.ordinal, w.queue_id, w.rank, w.due_at, w.workflow_name, w.workflow_version),
     marked AS MATERIALIZED (
         SELECT pawl.mark_ready(p.queue_id, p.rank, NULL, p.workflow_name, p.workflow_version) FROM parked p WHERE p.due_at IS NOT NULL)
@@ -112,7 +114,7 @@ due_ats: when each becomes claimable by itself; NULL: never. waiting_fors: what 
 
 CREATE FUNCTION pawl.release_workflows(worker_id uuid, workflow_keys bigint[], epochs integer[]) RETURNS TABLE (ordinal integer, refusal text)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-SET jit = off SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+SET jit = off SET enable_seqscan = off SET enable_bitmapscan = off SET enable_nestloop = off AS $$
 #variable_conflict use_column
 DECLARE
     rows CONSTANT integer := cardinality(workflow_keys);
@@ -127,7 +129,8 @@ BEGIN
     released AS (
         UPDATE pawl.workflow w SET status = 'enqueued', ready_key = nextval('pawl.key_seq'), claimed_by = NULL, running_in = NULL,
             rank = w.rank & ~1::bigint
-        FROM asked a WHERE w.workflow_key = a.workflow_key AND w.epoch = a.epoch AND w.claimed_by = release_workflows.worker_id
+        FROM asked a WHERE w.workflow_key = ANY (workflow_keys) AND w.workflow_key = a.workflow_key AND w.epoch = a.epoch
+            AND w.claimed_by = release_workflows.worker_id
         RETURNING a.ordinal, w.queue_id, w.rank, w.ready_key, w.workflow_name, w.workflow_version),
     marked AS MATERIALIZED (
         SELECT pawl.mark_ready(r.queue_id, r.rank, r.ready_key, r.workflow_name, r.workflow_version) FROM released r)

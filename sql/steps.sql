@@ -71,7 +71,7 @@ COMMENT ON FUNCTION pawl.check_payloads(jsonb[]) IS 'Internal: refuses a value o
 CREATE FUNCTION pawl.record_steps(worker_id uuid, workflow_keys bigint[], epochs integer[], step_names text[], step_numbers integer[], kinds text[],
     outputs jsonb[], errors jsonb[], started_ats timestamptz[])
 RETURNS TABLE (ordinal integer, refusal text)
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET enable_seqscan = off AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET enable_seqscan = off SET enable_nestloop = off AS $$
 #variable_conflict use_column
 DECLARE
     rows CONSTANT integer := cardinality(workflow_keys);
@@ -121,10 +121,10 @@ BEGIN
     RETURN QUERY
     SELECT r.ordinal::integer, r.refusal FROM (
         SELECT a.ordinal, CASE
-                WHEN s.workflow_key IS NOT NULL AND s.epoch = a.epoch AND (w.workflow_key IS NOT NULL OR EXISTS (
+                WHEN s.workflow_key IS NOT NULL AND s.epoch = a.epoch AND (w.workflow_key IS NOT NULL OR (
                     -- A resend of what was sent together with the workflow's end.
-                    SELECT FROM pawl.workflow_history h
-                    WHERE h.workflow_key = a.workflow_key AND h.worker_id = record_steps.worker_id AND h.epoch = a.epoch))
+                    SELECT true FROM pawl.workflow_history h
+                    WHERE h.workflow_key = a.workflow_key AND h.worker_id = record_steps.worker_id AND h.epoch = a.epoch LIMIT 1))
                     THEN CASE WHEN s.completed_at = now AND a.repeat = 1 THEN NULL ELSE 'recorded' END
                 WHEN w.workflow_key IS NULL THEN 'fenced'
                 WHEN s.workflow_key IS NOT NULL THEN 'exists'

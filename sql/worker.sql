@@ -60,7 +60,7 @@ reason: kept in pawl.installation.';
 -- the next try: a heartbeat waits for nobody. Answers how many it handed back or ended.
 CREATE FUNCTION pawl.hand_back(workflow_keys bigint[], owners uuid[], epochs integer[], crashed boolean[]) RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-SET jit = off SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+SET jit = off SET enable_seqscan = off SET enable_nestloop = off AS $$
 DECLARE
     max_crashes integer := coalesce(nullif(current_setting('pawl.max_recoveries', true), '')::integer, 3);
     returned integer;
@@ -71,7 +71,7 @@ BEGIN
     WITH lost AS MATERIALIZED (
         SELECT w.workflow_key, l.crashed,
             CASE WHEN l.crashed THEN
-                CASE WHEN EXISTS (SELECT FROM pawl.workflow_step s WHERE s.workflow_key = w.workflow_key AND s.epoch = w.epoch)
+                CASE WHEN (SELECT true FROM pawl.workflow_step s WHERE s.workflow_key = w.workflow_key AND s.epoch = w.epoch LIMIT 1)
                     THEN 1 ELSE w.crashes + 1 END
                 ELSE w.crashes END AS crashes
         FROM unnest(workflow_keys, owners, epochs, crashed) l (workflow_key, owner, epoch, crashed)
@@ -82,7 +82,7 @@ BEGIN
     back AS (
         UPDATE pawl.workflow w SET status = 'enqueued', rank = w.rank & ~1::bigint, ready_key = nextval('pawl.key_seq'), claimed_by = NULL,
             running_in = NULL, recoveries = w.recoveries + CASE WHEN l.crashed THEN 1 ELSE 0 END, crashes = l.crashes
-        FROM lost l WHERE w.workflow_key = l.workflow_key
+        FROM lost l WHERE w.workflow_key = ANY (workflow_keys) AND w.workflow_key = l.workflow_key
         RETURNING w.workflow_key, w.queue_id, w.rank, w.ready_key, w.workflow_name, w.workflow_version, w.crashes),
     marked AS MATERIALIZED (
         SELECT pawl.mark_ready(b.queue_id, b.rank, b.ready_key, b.workflow_name, b.workflow_version)
