@@ -124,7 +124,9 @@ package final class Connection: @unchecked Sendable {  // the loop thread's, as 
         texts.reserveCapacity(parameters.reduce(0) { $0 + ($1?.count ?? 0) + 1 })
         for (index, parameter) in parameters.enumerated() {
             guard let parameter else { continue }
-            guard !parameter.withUnsafeBytes({ memchr($0.baseAddress ?? Self.empty, 0, $0.count) != nil }) else { return refuse("parameter $\(index + 1) contains a NUL") }
+            guard !parameter.withUnsafeBytes({ memchr($0.baseAddress ?? Self.empty, 0, $0.count) != nil }) else {
+                return refuse("parameter $\(index + 1) contains a NUL")
+            }
             texts.append(contentsOf: parameter)
             texts.append(0)
         }

@@ -159,7 +159,8 @@ extension EngineStateMachine {
                 write(end: .failure(error.storable(limit: maximumPayload)), reason: "error", slot)
             } else if runs[slot].refusedEnds == 2 {
                 let plain = WorkflowError(
-                    code: "not_storable", type: "Pawl.Engine", message: "The workflow ended, and the database refused its outcome and then the reason for that.")
+                    code: "not_storable", type: "Pawl.Engine", message: "The workflow ended, and the database refused its outcome and then the reason for that."
+                )
                 write(end: .failure(plain), reason: "error", slot)
             } else {
                 statistics.abandoned += 1

@@ -40,7 +40,8 @@ extension WorkflowError {
     static func otherKind(_ path: String, _ kind: StepKind, recorded: String) -> WorkflowError {
         WorkflowError(
             code: "determinism", type: "Pawl.Determinism",
-            message: "\"\(path)\" is a \(kind.rawValue) in this version of the handler, and was recorded as a \(recorded). Give the new \(kind.rawValue) another "
+            message:
+                "\"\(path)\" is a \(kind.rawValue) in this version of the handler, and was recorded as a \(recorded). Give the new \(kind.rawValue) another "
                 + "name, or resume the workflow with a handler version that fits what it has done.",
             step: path)
     }

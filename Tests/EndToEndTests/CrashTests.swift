@@ -69,7 +69,8 @@ extension EndToEnd {
             }
             #expect(crashes == 3)
             let row = try bank.admin.execute(
-                "SELECT status, status_reason, recoveries, error->>'code' AS code, error->>'message' AS message FROM pawl.workflows WHERE workflow_id = 'poison'")
+                "SELECT status, status_reason, recoveries, error->>'code' AS code, error->>'message' AS message FROM pawl.workflows WHERE workflow_id = 'poison'"
+            )
             #expect(try row.column("status") == ["failed"])
             #expect(try row.column("status_reason") == ["crashes"])
             try bank.enqueueTransfers(5)

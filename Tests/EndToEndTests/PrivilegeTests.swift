@@ -27,8 +27,10 @@ extension EndToEnd {
                 let attempts =
                     relation[1] == "S"
                     ? ["SELECT nextval('\(name)')", "SELECT setval('\(name)', 1)", "SELECT last_value FROM \(name)"]
-                    : ["SELECT FROM \(name)", "DELETE FROM \(name)", "TRUNCATE \(name)", "INSERT INTO \(name) DEFAULT VALUES", "DROP TABLE \(name)",
-                        "DO $$ BEGIN LOCK TABLE \(name); END $$", "ALTER TABLE \(name) ADD pwned int"]
+                    : [
+                        "SELECT FROM \(name)", "DELETE FROM \(name)", "TRUNCATE \(name)", "INSERT INTO \(name) DEFAULT VALUES", "DROP TABLE \(name)",
+                        "DO $$ BEGIN LOCK TABLE \(name); END $$", "ALTER TABLE \(name) ADD pwned int",
+                    ]
                 for attempt in attempts {
                     #expect(performing: { try session.script(attempt) }, throws: { ($0 as? TestSQLError)?.sqlState == "42501" })
                 }

@@ -203,7 +203,8 @@ import Testing
         let connection = try await fixture.connect(database)
         async let summary = fixture.run(connection, "SELECT pg_sleep(600)", "SELECT 'skipped'")
         try await eventually("the statement runs") {
-            try observer.integer("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'client-tests' AND datname = $1 AND wait_event = 'PgSleep'", database.name) == 1
+            try observer.integer(
+                "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'client-tests' AND datname = $1 AND wait_event = 'PgSleep'", database.name) == 1
         }
         fixture.loop.post { connection.cancel() }
         #expect(await summary.failure?.sqlState == "57014")

@@ -16,7 +16,7 @@ import Testing
     @Test func everyWakeIsFollowedByATick() async throws {
         let seen = Locked(0)
         let asked = Locked(0)
-        let fixture = LoopFixture { 
+        let fixture = LoopFixture {
             seen.withLock { seen in seen = asked.withLock { $0 } }
             return -1
         }

@@ -59,7 +59,8 @@ struct Transcript {
         switch request {
         case .claim(let limit): return "claim \(limit)"
         case .write(let id, let steps, let ends):
-            let items = steps.map { "\($0.fence.key):\($0.name)\($0.outcome.isFailure ? "!" : "")" }
+            let items =
+                steps.map { "\($0.fence.key):\($0.name)\($0.outcome.isFailure ? "!" : "")" }
                 + ends.map { "end \($0.fence.key)\($0.outcome.isFailure ? "!" : "")\($0.reason.map { " \($0)" } ?? "")" }
             return "write#\(id.value) \(items.joined(separator: " "))"
         case .release(let fences): return "release \(fences.map { "\($0.key)" }.joined(separator: " "))"

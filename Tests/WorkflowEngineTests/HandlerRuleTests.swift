@@ -9,7 +9,8 @@ import WorkflowTestSupport
 @Suite struct HandlerRuleTests {
     /// Runs one workflow to its end.
     private func run(
-        _ database: MemoryDatabase = MemoryDatabase(), misuse: Int? = nil, _ handler: @escaping ThreadHost.Handler, at location: SourceLocation = #_sourceLocation
+        _ database: MemoryDatabase = MemoryDatabase(), misuse: Int? = nil, _ handler: @escaping ThreadHost.Handler,
+        at location: SourceLocation = #_sourceLocation
     ) -> MemoryDatabase.Workflow {
         if database.unfinished == 0 { database.enqueue("w", id: "w") }
         let worker = TestWorker(database, handlers: ["w": handler])
@@ -118,10 +119,14 @@ import WorkflowTestSupport
     @Test func finishingTwiceCountsOnce() {
         let database = MemoryDatabase()
         database.enqueue("w", id: "w")
-        let worker = TestWorker(database, handlers: ["w": { workflow in
-            workflow.run.finish(.success([0x31]))
-            return [0x32]
-        }])
+        let worker = TestWorker(
+            database,
+            handlers: [
+                "w": { workflow in
+                    workflow.run.finish(.success([0x31]))
+                    return [0x32]
+                }
+            ])
         // The second one may come after everything is over.
         #expect(worker.run { worker.host.live == 0 && worker.engine.statistics.misuse == 1 })
         #expect(database.workflow("w").outcome == .success([0x31]))
@@ -132,11 +137,15 @@ import WorkflowTestSupport
     func aRecordedStepOfAnotherKind(asQuery: Bool) throws {
         let database = MemoryDatabase()
         database.enqueue("w", id: "w")
-        let before = TestWorker(database, handlers: ["w": { workflow in
-            try workflow.step("charge") { "1" }
-            try workflow.step("after") { "1" }
-            return []
-        }])
+        let before = TestWorker(
+            database,
+            handlers: [
+                "w": { workflow in
+                    try workflow.step("charge") { "1" }
+                    try workflow.step("after") { "1" }
+                    return []
+                }
+            ])
         before.store.crash = { point in point.request == "write" && point.side == .before && !database.workflow("w").steps.isEmpty }
         before.runToEnd()
         before.die()
@@ -154,7 +163,9 @@ import WorkflowTestSupport
             return
         }
         #expect(error.step == "charge")
-        for part in ["\"charge\"", "recorded as a step", asQuery ? "is a query" : "is a transaction"] { #expect(error.message.contains(part), "\(error.message)") }
+        for part in ["\"charge\"", "recorded as a step", asQuery ? "is a query" : "is a transaction"] {
+            #expect(error.message.contains(part), "\(error.message)")
+        }
         #expect(workflow.stepNames == ["charge"])
     }
 
@@ -236,14 +247,18 @@ import WorkflowTestSupport
         let database = MemoryDatabase()
         database.enqueue("w", id: "w")
         let stopped = Locked(0)
-        let worker = TestWorker(database, handlers: ["w": { workflow in
-            for index in 0..<100 {
-                do { try workflow.step("s\(index)") { "1" } } catch is HandlerStopped { stopped.withLock { $0 += 1 } }
-                do { try workflow.branch("b").query("q\(index)", "get", "n") } catch is HandlerStopped { stopped.withLock { $0 += 1 } }
-                _ = try? workflow.transaction("t\(index)") { try $0.execute("add", "n", "1") }
-            }
-            return Array("true".utf8)
-        }])
+        let worker = TestWorker(
+            database,
+            handlers: [
+                "w": { workflow in
+                    for index in 0..<100 {
+                        do { try workflow.step("s\(index)") { "1" } } catch is HandlerStopped { stopped.withLock { $0 += 1 } }
+                        do { try workflow.branch("b").query("q\(index)", "get", "n") } catch is HandlerStopped { stopped.withLock { $0 += 1 } }
+                        _ = try? workflow.transaction("t\(index)") { try $0.execute("add", "n", "1") }
+                    }
+                    return Array("true".utf8)
+                }
+            ])
         worker.store.refuseStep = { $0.name == "s3" ? .fenced : nil }
         #expect(worker.run { worker.host.log.contains("release w") })
         #expect(database.workflow("w").status == .running)
@@ -257,22 +272,24 @@ import WorkflowTestSupport
         for id in ["quick", "slow", "stuck"] { database.enqueue(id, id: id) }
         let gate = DispatchSemaphore(value: 0)
         let never = DispatchSemaphore(value: 0)
-        let worker = TestWorker(database, handlers: [
-            "quick": { workflow in
-                try workflow.step("s") {
-                    gate.wait()
-                    return "1"
-                }
-                return Array("1".utf8)
-            },
-            "slow": { workflow in
-                while true { try workflow.step("again") { "1" } }
-            },
-            "stuck": { _ in
-                never.wait()
-                return []
-            },
-        ])
+        let worker = TestWorker(
+            database,
+            handlers: [
+                "quick": { workflow in
+                    try workflow.step("s") {
+                        gate.wait()
+                        return "1"
+                    }
+                    return Array("1".utf8)
+                },
+                "slow": { workflow in
+                    while true { try workflow.step("again") { "1" } }
+                },
+                "stuck": { _ in
+                    never.wait()
+                    return []
+                },
+            ])
         #expect(worker.run { worker.engine.statistics.steps > 3 && worker.engine.statistics.running == 3 })
         let report = Locked<DrainReport?>(nil)
         worker.engine.drain(within: .milliseconds(50)) { drained in report.withLock { $0 = drained } }
@@ -297,7 +314,13 @@ import WorkflowTestSupport
         database.enqueue("w", id: "w")
         var configuration = EngineConfiguration(concurrency: 2, seed: 1)
         configuration.handBackLimit = .milliseconds(20)
-        let worker = TestWorker(database, configuration: configuration, handlers: ["w": { try $0.step("s") { "1" }; return Array("1".utf8) }])
+        let worker = TestWorker(
+            database, configuration: configuration,
+            handlers: [
+                "w": {
+                    try $0.step("s") { "1" }; return Array("1".utf8)
+                }
+            ])
         worker.store.holds = { if case .write = $0 { true } else { false } }
         #expect(worker.run { !worker.store.queue.isEmpty })
         let report = Locked<DrainReport?>(nil)
@@ -310,13 +333,17 @@ import WorkflowTestSupport
         let database = MemoryDatabase()
         database.enqueue("w", id: "w")
         let bodies = Locked(0)
-        let worker = TestWorker(database, handlers: ["w": { workflow in
-            try workflow.transaction("t") { transaction in
-                bodies.withLock { $0 += 1 }
-                return try transaction.execute("add", "n", "1")
-            }
-            return Array("1".utf8)
-        }])
+        let worker = TestWorker(
+            database,
+            handlers: [
+                "w": { workflow in
+                    try workflow.transaction("t") { transaction in
+                        bodies.withLock { $0 += 1 }
+                        return try transaction.execute("add", "n", "1")
+                    }
+                    return Array("1".utf8)
+                }
+            ])
         let conflicts = Locked(3)
         worker.store.endTransaction = { _ in
             conflicts.withLock { left in

@@ -58,23 +58,27 @@ import WorkflowTestSupport
         database.enqueue("w", id: "w")
         let done = Locked(0)
         let busy = Locked(0)
-        let worker = TestWorker(database, handlers: ["w": { workflow in
-            try workflow.parallel(
-                (0..<8).map { index in
-                    (
-                        "b\(index)",
-                        { branch in
-                            for _ in 0..<50 {
-                                try branch.step("s") { "1" }
-                                done.withLock { $0 += 1 }
-                                // In the root scope they get in each other's way, and are told so.
-                                do { try workflow.step("shared") { "1" } } catch is HandlerMisuse { busy.withLock { $0 += 1 } }
-                            }
-                        }
-                    )
-                })
-            return Array("true".utf8)
-        }])
+        let worker = TestWorker(
+            database,
+            handlers: [
+                "w": { workflow in
+                    try workflow.parallel(
+                        (0..<8).map { index in
+                            (
+                                "b\(index)",
+                                { branch in
+                                    for _ in 0..<50 {
+                                        try branch.step("s") { "1" }
+                                        done.withLock { $0 += 1 }
+                                        // In the root scope they get in each other's way, and are told so.
+                                        do { try workflow.step("shared") { "1" } } catch is HandlerMisuse { busy.withLock { $0 += 1 } }
+                                    }
+                                }
+                            )
+                        })
+                    return Array("true".utf8)
+                }
+            ])
         #expect(worker.runToEnd())
         #expect(done.withLock { $0 } == 400)
         let shared = database.workflow("w").steps.keys.count { $0.hasPrefix("shared") }

@@ -13,8 +13,10 @@ import Testing
     func storable(_ text: String) { #expect(problem(text) == nil) }
 
     @Test(arguments: [
-        ("", "no JSON value at $ (byte 0)"), ("   ", "no JSON value"), ("{", "ends too early"), ("[1,]", "not JSON at $[1] (byte 3)"), ("01", "something follows"),
-        ("1 2", "something follows"), ("+1", "not JSON"), (".5", "not JSON"), ("1.", "too early"), ("1e", "too early"), ("-", "too early"), ("nul", "too early"),
+        ("", "no JSON value at $ (byte 0)"), ("   ", "no JSON value"), ("{", "ends too early"), ("[1,]", "not JSON at $[1] (byte 3)"),
+        ("01", "something follows"),
+        ("1 2", "something follows"), ("+1", "not JSON"), (".5", "not JSON"), ("1.", "too early"), ("1e", "too early"), ("-", "too early"),
+        ("nul", "too early"),
         ("nule", "not JSON"), ("{\"a\":1,}", "not JSON"), ("{a:1}", "not JSON"), ("{\"a\" 1}", "not JSON at $.a"), ("'a'", "not JSON"), ("[1}", "not JSON"),
         ("{\"a\":[1]]", "not JSON"), ("\"a\nb\"", "control character"), (#""\x""#, "unknown escape"), (#""\u12g4""#, "unknown escape"),
         (#"{"items": [{"name": "ok"}, {"name": "\u0000"}]}"#, "U+0000, which jsonb cannot hold, at $.items[1].name"),
@@ -41,11 +43,13 @@ import Testing
         #expect(problem(String(repeating: "{\"a\":", count: 512) + "1" + String(repeating: "}", count: 512)) == nil)
     }
 
-    @Test(arguments: [
-        [0x22, 0xC0, 0x80, 0x22], [0x22, 0xC1, 0xBF, 0x22], [0x22, 0xE0, 0x80, 0x80, 0x22], [0x22, 0xED, 0xA0, 0x80, 0x22], [0x22, 0xF0, 0x80, 0x80, 0x80, 0x22],
-        [0x22, 0xF4, 0x90, 0x80, 0x80, 0x22], [0x22, 0xF5, 0x80, 0x80, 0x80, 0x22], [0x22, 0x80, 0x22], [0x22, 0xE2, 0x82, 0x22], [0x22, 0xC3],
-        [0x22, 0xF0, 0x9F, 0x98, 0x22], [0x22, 0xFF, 0x22], [0x22, 0xE2, 0x28, 0xA1, 0x22],
-    ] as [[UInt8]])
+    @Test(
+        arguments: [
+            [0x22, 0xC0, 0x80, 0x22], [0x22, 0xC1, 0xBF, 0x22], [0x22, 0xE0, 0x80, 0x80, 0x22], [0x22, 0xED, 0xA0, 0x80, 0x22],
+            [0x22, 0xF0, 0x80, 0x80, 0x80, 0x22],
+            [0x22, 0xF4, 0x90, 0x80, 0x80, 0x22], [0x22, 0xF5, 0x80, 0x80, 0x80, 0x22], [0x22, 0x80, 0x22], [0x22, 0xE2, 0x82, 0x22], [0x22, 0xC3],
+            [0x22, 0xF0, 0x9F, 0x98, 0x22], [0x22, 0xFF, 0x22], [0x22, 0xE2, 0x28, 0xA1, 0x22],
+        ] as [[UInt8]])
     func invalidUTF8(_ bytes: [UInt8]) {
         #expect(PayloadCheck.problem(in: bytes, limit: 100)?.reason.hasPrefix("invalid UTF-8") == true)
     }

@@ -162,11 +162,19 @@ import WorkflowTestSupport
         let database = MemoryDatabase()
         for id in ["step", "transaction", "query", "end", "failed step"] { database.enqueue(id, id: id) }
         let handlers: [String: ThreadHost.Handler] = [
-            "step": { try $0.step("s") { "1" }; return Array("1".utf8) },
-            "transaction": { try $0.transaction("t") { try $0.execute("add", "n", "1") }; return Array("1".utf8) },
-            "query": { try $0.query("q", "get", "n"); return Array("1".utf8) },
+            "step": {
+                try $0.step("s") { "1" }; return Array("1".utf8)
+            },
+            "transaction": {
+                try $0.transaction("t") { try $0.execute("add", "n", "1") }; return Array("1".utf8)
+            },
+            "query": {
+                try $0.query("q", "get", "n"); return Array("1".utf8)
+            },
             "end": { _ in Array("1".utf8) },
-            "failed step": { try $0.step("s") { throw HandlerFailure(WorkflowError(code: "no", type: "", message: "")) }; return Array("1".utf8) },
+            "failed step": {
+                try $0.step("s") { throw HandlerFailure(WorkflowError(code: "no", type: "", message: "")) }; return Array("1".utf8)
+            },
         ]
         let first = TestWorker(database, handlers: handlers)
         first.store.holds = { request in
@@ -194,11 +202,13 @@ import WorkflowTestSupport
         for index in 0..<20 { database.enqueue("w", id: "w\(index)") }
         let worker = TestWorker(
             database, configuration: EngineConfiguration(concurrency: 8, seed: 1),
-            handlers: ["w": { workflow in
-                try workflow.transaction("t") { try $0.execute("add", "n", "1") }
-                try workflow.step("s") { "1" }
-                return Array("1".utf8)
-            }])
+            handlers: [
+                "w": { workflow in
+                    try workflow.transaction("t") { try $0.execute("add", "n", "1") }
+                    try workflow.step("s") { "1" }
+                    return Array("1".utf8)
+                }
+            ])
         worker.run { worker.engine.statistics.steps >= 5 }
         worker.store.loseLife()
         worker.run { worker.engine.statistics.steps >= 15 }

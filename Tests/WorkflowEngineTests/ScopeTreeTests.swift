@@ -45,7 +45,8 @@ import Testing
         let odd = try branch(&tree, 0, "le/ft")
         var paths: [String] = []
         for (name, scope) in [
-            ("left/a", 0), ("a", left), ("a#2", 0), ("a", 0), ("a", 0), ("a%232", 0), ("left%2Fa", 0), ("100%", 0), ("b#", 0), ("#1", 0), ("x#2y", 0), ("a", odd),
+            ("left/a", 0), ("a", left), ("a#2", 0), ("a", 0), ("a", 0), ("a%232", 0), ("left%2Fa", 0), ("100%", 0), ("b#", 0), ("#1", 0), ("x#2y", 0),
+            ("a", odd),
         ] as [(String, ScopeID)] {
             let path = step(&tree, name, scope)
             paths.append(try #require(path))
@@ -55,7 +56,10 @@ import Testing
     }
 
     @Test func numbersGoOnAfterWhatIsRecorded() {
-        let steps = [RecordedStep(name: "a", number: 7, kind: "step", outcome: .success([0x31])), RecordedStep(name: "b", number: 3, kind: "step", outcome: .success([]))]
+        let steps = [
+            RecordedStep(name: "a", number: 7, kind: "step", outcome: .success([0x31])),
+            RecordedStep(name: "b", number: 3, kind: "step", outcome: .success([])),
+        ]
         var tree = ScopeTree(recordedSteps: steps)
         guard case .recorded(.success([0x31])) = tree.begin(.step, scope: 0, name: "a", now: { 0 }) else { return #expect(Bool(false)) }
         _ = tree.begin(.step, scope: 0, name: "c", now: { 99 })
@@ -78,7 +82,7 @@ import Testing
 
     @Test func manyNames() {
         var counts = NameCounts()
-        for round in 1...3 { 
+        for round in 1...3 {
             for name in 0..<100 {
                 let count = counts.count("\(name)")
                 #expect(count == round)

@@ -29,7 +29,9 @@ import Testing
     }
 
     @Test func overlongTextsAreCutAtCharacters() {
-        let error = WorkflowError(code: "", type: String(repeating: "é", count: 500), message: String(repeating: "😀", count: 10_000), detail: Array("[\(String(repeating: " ", count: 900))]".utf8))
+        let error = WorkflowError(
+            code: "", type: String(repeating: "é", count: 500), message: String(repeating: "😀", count: 10_000),
+            detail: Array("[\(String(repeating: " ", count: 900))]".utf8))
         let stored = error.storable(limit: 1000)
         #expect(stored.code == "unknown")
         #expect(stored.type.utf8.count == 512)
