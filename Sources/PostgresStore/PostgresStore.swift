@@ -86,6 +86,9 @@ package final class PostgresStore: WorkflowStore, @unchecked Sendable {  // what
     /// Shows the worker as draining from its next heartbeat on.
     package func announceDraining() { life.setDraining() }
 
+    /// Grows as long as the life line's thread comes round, connected or trying to be; it rests for at most a minute.
+    package var lifeRounds: UInt64 { life.rounds }
+
     /// Claims nothing more, waits for the writes under way (but not longer than that), hands back what is left and unregisters the worker.
     /// `completion` is called on the loop's thread; then `stop`.
     package func shutdown(within limit: Duration = .seconds(10), _ completion: @escaping @Sendable () -> Void) {
@@ -159,6 +162,7 @@ package final class PostgresStore: WorkflowStore, @unchecked Sendable {  // what
             sql.pump()
         case .held(let isHeld):
             log(isHeld ? .warning : .notice, isHeld ? "the database is held: nothing is claimed" : "the database was released: claiming")
+        case .refused(let why): onStatus?(.refused(why))
         case .stopped:
             completion?()
             completion = nil

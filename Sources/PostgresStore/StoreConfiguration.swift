@@ -54,4 +54,6 @@ package enum StoreStatus: Sendable, Equatable {
     case registered(workerID: String, workerNumber: Int32, maximumPayload: Int, held: String?)
     /// It lost the life line, or never had it yet; it is trying.
     case disconnected
+    /// It is trying, but the database said no to this worker and will again until somebody changes something there: what it said, and what to do.
+    case refused(String)
 }

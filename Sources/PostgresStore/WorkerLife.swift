@@ -18,6 +18,8 @@ final class WorkerLife: @unchecked Sendable {  // `shared` is locked; the rest i
         case ended(worker: UUIDBytes, reason: String)
         /// The server has just confirmed that the life goes on.
         case confirmed
+        /// A life could not begin, and trying again would not help: why, and what would.
+        case refused(String)
         /// Whether a restored copy is held still.
         case held(Bool)
         /// The thread has ended, as asked.
@@ -31,6 +33,7 @@ final class WorkerLife: @unchecked Sendable {  // `shared` is locked; the rest i
         var draining = false
         var isStopping = false
         var beatNow = false
+        var rounds: UInt64 = 0
         /// On the clock that goes on while the machine sleeps: nobody can have declared this worker dead for its silence before.
         var certainUntil: UInt64 = 0
     }
@@ -70,6 +73,9 @@ final class WorkerLife: @unchecked Sendable {  // `shared` is locked; the rest i
 
     func setRunning(_ count: Int) { shared.withLock { $0.running = count } }
 
+    /// Grows whenever the thread comes round: at each heartbeat, and at each attempt to connect.
+    var rounds: UInt64 { shared.withLock { $0.rounds } }
+
     func setDraining() { shared.withLock { $0.draining = true } }
 
     /// Whether nobody can have declared this worker dead for its silence. False after the process was stopped for longer than the lease: then the
@@ -108,13 +114,18 @@ final class WorkerLife: @unchecked Sendable {  // `shared` is locked; the rest i
 
     private func run() {
         while !isStopping {
+            shared.withLock { $0.rounds += 1 }
             do throws(PostgresError) {
                 let connection = try BlockingConnection(options)
                 try live(connection)
             } catch {
                 guard !isStopping else { break }
-                let isLasting = error.sqlState?.hasPrefix("PW") == true || (error.code == .server && !error.isTransient)
-                log(isLasting ? .error : .warning, "life line: \(error)\(error.hint.map { ". \($0)" } ?? "")")
+                if let refusal = LifeRefusal(error) {
+                    log(.error, "life line: \(refusal.text)")
+                    deliver(.refused(refusal.text))
+                } else {
+                    log(.warning, "life line: \(error)\(error.hint.map { ". \($0)" } ?? "")")
+                }
                 pause(backoff.next())
             }
         }
@@ -140,6 +151,7 @@ final class WorkerLife: @unchecked Sendable {  // `shared` is locked; the rest i
                 wait(until: nextBeat, connection)
                 let (stopping, changed, beatNow) = shared.withLock { shared in
                     defer { shared.beatNow = false }
+                    shared.rounds += 1
                     return (shared.isStopping, shared.handlersChanged, shared.beatNow)
                 }
                 if stopping {

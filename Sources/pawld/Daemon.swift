@@ -22,7 +22,6 @@ final class Daemon {
     private var hardDeadline: ContinuousClock.Instant?
     private var reload: Reload?
     private var reloadAgain = false
-    private var refusalsTold: Set<String> = []
 
     /// A look into the plugin directory, on a thread of its own: a plugin may take its time, and the watchdog must be fed meanwhile.
     private final class Reload: Sendable {
@@ -102,10 +101,6 @@ final class Daemon {
     /// What follows from where the lanes are now; a status ends the process.
     private func step() -> ExitStatus? {
         let phases = lanes.map(\.phase)
-        for (lane, phase) in zip(lanes, phases) {
-            guard case .refused(let why) = phase, refusalsTold.insert("\(lane.label ?? "") \(why)").inserted else { continue }
-            logger.critical("this database refuses the worker: \(why)", metadata: lane.label.map { ["database": "\($0)"] } ?? [:])
-        }
         let over = phases.allSatisfy { phase in
             switch phase {
             case .ended, .refused: true
@@ -114,8 +109,12 @@ final class Daemon {
         }
         if over {
             for lane in lanes { lane.stop() }
-            logger.info("stopped")
-            return isDraining ? .stopped : .refused
+            if isDraining {
+                logger.info("stopped")
+                return .stopped
+            }
+            logger.critical("no database takes this worker: stopped until somebody changes that")
+            return .refused
         }
         if let hardDeadline, ContinuousClock.now >= hardDeadline {
             logger.error(

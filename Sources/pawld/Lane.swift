@@ -28,7 +28,9 @@ final class Lane: Sendable {
         /// What the store's loop was asked to answer, and has answered.
         var asked: UInt64 = 0
         var answered: UInt64 = 0
-        var lifeLineRounds: UInt64 = 0
+        /// How far the life line had come, and when it was last seen to move.
+        var lifeRounds: UInt64 = 0
+        var lifeMovedAt = ContinuousClock.now
     }
 
     /// For log lines and `systemctl status`: the database's place on the command line, when there are several.
@@ -90,20 +92,18 @@ final class Lane: Sendable {
 
     private func statusChanged(_ status: StoreStatus) {
         switch status {
-        case .registered(let workerID, let workerNumber, let maximumPayload, let held):
+        case .registered(let workerID, _, let maximumPayload, let held):
             state.withLock { state in
                 state.workerID = workerID
                 state.wasRegistered = true
                 if state.phase != .draining { state.phase = .serving(held: held) }
             }
             engine.start(maximumPayload: maximumPayload)
-            logger.info("registered", metadata: ["worker": "\(workerID)", "worker_number": "\(workerNumber)"])
-            if let held {
-                logger.warning(
-                    "nothing runs here until somebody calls pawl.release_hold(reason): \(held)", metadata: ["worker": "\(workerID)"])
-            }
         case .disconnected:
             state.withLock { if $0.phase != .draining { $0.phase = .connecting } }
+        case .refused(let why):
+            // Once it has served, it keeps trying: an extension that is being replaced, a role that is being changed.
+            state.withLock { if $0.phase == .connecting, !$0.wasRegistered { $0.phase = .refused(why) } }
         }
         nudge()
     }
@@ -135,17 +135,24 @@ final class Lane: Sendable {
     /// Ends the loop's thread. After `ended`.
     func stop() { store.stop() }
 
-    /// For the watchdog: whether the loop has come round since the last call.
+    /// For the watchdog: whether the loop has come round since the last call, and the life line within the last minute (connecting and
+    /// registering may take most of that).
     func hasMadeProgress() -> Bool {
-        let (moved, asked) = state.withLock { state in
+        let rounds = store.lifeRounds
+        let (moved, asked, lifeMoves) = state.withLock { state in
+            let now = ContinuousClock.now
+            if state.lifeRounds != rounds {
+                state.lifeRounds = rounds
+                state.lifeMovedAt = now
+            }
             let moved = state.answered == state.asked
             if moved { state.asked += 1 }
-            return (moved, state.asked)
+            return (moved, state.asked, now - state.lifeMovedAt < .seconds(60))
         }
         if moved {
             store.perform { [state] in state.withLock { $0.answered = asked } }
         }
-        return moved
+        return moved && lifeMoves
     }
 }
 

@@ -1,4 +1,4 @@
 /// Of this build; `pawl.workers` shows it.
 enum Version {
-    static let current = "0.1.0"
+    static let current = "1.0.0"
 }
