@@ -195,8 +195,12 @@ final class HandlerSQL {
             guard let failure = reply.failure else {
                 if reply.commitIsDoubtful { return readBack(transaction, record, after: nil) }
                 guard reply.results.last?.commandTag == "COMMIT" else {
-                    return end(transaction, .failed(WorkflowError(PostgresError(
-                        code: .server, sqlState: "25P02", message: "the transaction had failed before its commit, and was rolled back"))))
+                    return end(
+                        transaction,
+                        .failed(
+                            WorkflowError(
+                                PostgresError(
+                                    code: .server, sqlState: "25P02", message: "the transaction had failed before its commit, and was rolled back"))))
                 }
                 return end(transaction, .committed)
             }

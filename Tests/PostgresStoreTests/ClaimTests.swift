@@ -55,11 +55,13 @@ extension StoreSuites {
             let admin = try database.connect()
             fixture.send(.claim(limit: 5))
             try await eventually("it waits") {
-                try admin.integer("SELECT count(*) FROM pg_stat_activity WHERE datname = $1 AND query LIKE 'CALL pawl.wait%' AND state = 'active'", database.name) == 1
+                try admin.integer(
+                    "SELECT count(*) FROM pg_stat_activity WHERE datname = $1 AND query LIKE 'CALL pawl.wait%' AND state = 'active'", database.name) == 1
             }
             fixture.send(.claim(limit: 0))
             try await eventually("it waits no more") {
-                try admin.integer("SELECT count(*) FROM pg_stat_activity WHERE datname = $1 AND query LIKE 'CALL pawl.wait%' AND state = 'active'", database.name) == 0
+                try admin.integer(
+                    "SELECT count(*) FROM pg_stat_activity WHERE datname = $1 AND query LIKE 'CALL pawl.wait%' AND state = 'active'", database.name) == 0
             }
             try fixture.enqueue(3)
             // Something else that the store does takes its turn; the claim would have come before it.
@@ -109,7 +111,8 @@ extension StoreSuites {
             fixture.send(.claim(limit: 5))
             let admin = try database.connect()
             try await eventually("it waits") {
-                try admin.integer("SELECT count(*) FROM pg_stat_activity WHERE datname = $1 AND query LIKE 'CALL pawl.wait%' AND state = 'active'", database.name) == 1
+                try admin.integer(
+                    "SELECT count(*) FROM pg_stat_activity WHERE datname = $1 AND query LIKE 'CALL pawl.wait%' AND state = 'active'", database.name) == 1
             }
             fixture.store.setHandlers(StoreFixture.offers(["w", "other"]))
             #expect(try await fixture.nextClaim(after: before).first?.workflowName == "other")

@@ -136,7 +136,8 @@ extension StoreSuites {
             fixture.send(.claim(limit: 10))
             let admin = try database.connect()
             try await eventually("it waits") {
-                try admin.integer("SELECT count(*) FROM pg_stat_activity WHERE datname = $1 AND query LIKE 'CALL pawl.wait%' AND state = 'active'", database.name) == 1
+                try admin.integer(
+                    "SELECT count(*) FROM pg_stat_activity WHERE datname = $1 AND query LIKE 'CALL pawl.wait%' AND state = 'active'", database.name) == 1
             }
             try fixture.enqueue(4)
             let claimed = try await fixture.nextClaim(after: before)

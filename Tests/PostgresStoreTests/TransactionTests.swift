@@ -120,7 +120,8 @@ extension StoreSuites {
 
         @Test func neitherCanAProcedure() async throws {
             try database.connect().script(
-                "CREATE PROCEDURE sneaky() LANGUAGE plpgsql AS $$ BEGIN UPDATE stock SET on_hand = on_hand - 1; COMMIT; END $$; GRANT ALL ON PROCEDURE sneaky() TO PUBLIC")
+                "CREATE PROCEDURE sneaky() LANGUAGE plpgsql AS $$ BEGIN UPDATE stock SET on_hand = on_hand - 1; COMMIT; END $$; GRANT ALL ON PROCEDURE sneaky() TO PUBLIC"
+            )
             let fixture = try await StoreFixture(database)
             let workflow = try await claimed(fixture)[0]
             for sql in ["CALL sneaky()", "DO $$ BEGIN UPDATE stock SET on_hand = 0; COMMIT; END $$"] {
