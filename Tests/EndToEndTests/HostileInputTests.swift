@@ -15,6 +15,10 @@ extension EndToEnd {
                 "('{\"' || repeat('k', 10000) || '\": 1e+300}')::jsonb",
                 "to_jsonb(1e100::numeric)", "to_jsonb('99999999999999999999999999999999999999.5'::numeric)",
             ]
+            // A hundred kilobytes that are a gigabyte when somebody writes them out.
+            #expect(
+                performing: { try bank.admin.script("SELECT pawl.enqueue_workflow('one_step', (SELECT jsonb_agg(1e131071::numeric) FROM generate_series(1, 8100)))") },
+                throws: { ($0 as? TestSQLError)?.sqlState == "22023" })
             for (index, input) in inputs.enumerated() {
                 try bank.admin.script("SELECT pawl.enqueue_workflow('one_step', \(input), workflow_id => 'step-\(index)')")
                 // Fails in SQL, for want of the fields.

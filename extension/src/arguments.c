@@ -6,6 +6,8 @@
 
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/numeric.h"
 #include "utils/uuid.h"
 
 void
@@ -23,6 +25,36 @@ pawl_check_name(const char *argument, const char *value, int max_bytes)
 				 errmsg("%s is too long", argument),
 				 errdetail("It has %zu bytes: \"%s…\".", strlen(value), pnstrdup(value, pg_mbcliplen(value, strlen(value), 40))),
 				 errhint("Give a text of 1 to %d bytes.", max_bytes)));
+}
+
+/*
+ * Refuses numbers that are small only as long as nobody writes them out: 1e131071 has ten bytes and 131,072 digits, so that a few thousand of them
+ * make a value that no claim could send.  Counts no further than the limit.
+ */
+static void
+check_numbers(const char *argument, Jsonb *value, int64 limit)
+{
+	JsonbIterator *iterator = JsonbIteratorInit(&value->root);
+	JsonbIteratorToken token;
+	JsonbValue	part;
+	int64		characters = 0;
+
+	while ((token = JsonbIteratorNext(&iterator, &part, false)) != WJB_DONE)
+	{
+		char	   *text;
+
+		if ((token != WJB_VALUE && token != WJB_ELEM) || part.type != jbvNumeric)
+			continue;
+		text = DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(part.val.numeric)));
+		characters += strlen(text);
+		pfree(text);
+		if (characters > limit)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("%s is too large", argument),
+					 errdetail("Its numbers, written out, have more than " INT64_FORMAT " digits.", limit),
+					 errhint("A number like 1e131071 is short, and its digits are not: give it as a string.")));
+	}
 }
 
 /* headers and attributes */
@@ -43,6 +75,7 @@ pawl_check_document(const char *argument, Jsonb *value)
 				 errmsg("%s is too large", argument),
 				 errdetail("It has %d bytes as jsonb.", (int) VARSIZE(value)),
 				 errhint("Give at most %d bytes; what is larger belongs in input.", PAWL_MAX_DOCUMENT)));
+	check_numbers(argument, value, PAWL_MAX_DOCUMENT);
 }
 
 void
@@ -56,7 +89,8 @@ pawl_check_payload(Jsonb *value)
 				 errmsg("input must not be null"),
 				 errdetail("An SQL NULL is no JSON value."),
 				 errhint("Leave it out for {}, or give 'null'::jsonb.")));
-	/* As text a value has at most six times the bytes that it has as jsonb. */
+	check_numbers("input", value, pawl_max_payload);
+	/* But for its numbers, a value has as text at most six times the bytes that it has as jsonb. */
 	if (VARSIZE(value) <= pawl_max_payload / 6)
 		return;
 	bytes = strlen(JsonbToCString(NULL, &value->root, VARSIZE(value)));
