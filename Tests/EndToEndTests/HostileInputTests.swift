@@ -17,7 +17,9 @@ extension EndToEnd {
             ]
             // A hundred kilobytes that are a gigabyte when somebody writes them out.
             #expect(
-                performing: { try bank.admin.script("SELECT pawl.enqueue_workflow('one_step', (SELECT jsonb_agg(1e131071::numeric) FROM generate_series(1, 8100)))") },
+                performing: {
+                    try bank.admin.script("SELECT pawl.enqueue_workflow('one_step', (SELECT jsonb_agg(1e131071::numeric) FROM generate_series(1, 8100)))")
+                },
                 throws: { ($0 as? TestSQLError)?.sqlState == "22023" })
             for (index, input) in inputs.enumerated() {
                 try bank.admin.script("SELECT pawl.enqueue_workflow('one_step', \(input), workflow_id => 'step-\(index)')")
