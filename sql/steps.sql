@@ -95,12 +95,14 @@ BEGIN
     INSERT INTO pawl.workflow_step (workflow_key, epoch, step_name, step_number, kind, status, output, error, started_at, completed_at)
     SELECT a.workflow_key, a.epoch, a.step_name, a.step_number, a.kind, CASE WHEN a.error IS NULL THEN 'succeeded' ELSE 'failed' END,
         a.output, a.error, a.started_at, now
-    FROM unnest(workflow_keys, epochs, step_names, step_numbers, kinds, outputs, errors, started_ats)
-            a (workflow_key, epoch, step_name, step_number, kind, output, error, started_at)
+    FROM unnest(workflow_keys, epochs, step_names, step_numbers, kinds, outputs, errors, started_ats) WITH ORDINALITY
+            a (workflow_key, epoch, step_name, step_number, kind, output, error, started_at, ordinal)
         JOIN owned o ON o.workflow_key = a.workflow_key AND o.epoch = a.epoch
     WHERE a.step_name <> '' AND octet_length(a.step_name) <= 512 AND a.step_number BETWEEN 1 AND max_steps
         AND a.kind <> '' AND octet_length(a.kind) <= 32 AND (a.output IS NULL) <> (a.error IS NULL)
         AND (a.error IS NULL OR jsonb_typeof(a.error) = 'object')
+    -- Of one step given twice the first is recorded, and the second refused: a hash join keeps no order.
+    ORDER BY a.ordinal
     ON CONFLICT DO NOTHING;
     GET DIAGNOSTICS written = ROW_COUNT;
     IF written = rows THEN
