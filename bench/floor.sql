@@ -1,6 +1,5 @@
 -- The floors: what hand-written SQL does on tables of the same shape, with the same indexes and no rules. Nothing here checks an epoch, a
 -- payload, a limit or who asks.
-DROP SCHEMA IF EXISTS floor CASCADE;
 CREATE SCHEMA floor;
 CREATE SEQUENCE floor.key_seq AS bigint CACHE 1;
 CREATE TABLE floor.workflow (LIKE pawl.workflow INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING INDEXES)
