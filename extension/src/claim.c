@@ -155,8 +155,8 @@ prepare_plans(void)
 	" AND w.claimed_by IS NULL AND w.workflow_name = ANY ($8) AND (w.workflow_version IS NULL OR EXISTS (" \
 	"SELECT FROM unnest($5, $9) h (n, v) WHERE h.n = w.workflow_name AND h.v = w.workflow_version))"
 #define TAKE \
-	" UPDATE pawl.workflow w SET claimed_by = $7, epoch = w.epoch + 1, status = 'running', claimed_at = pg_catalog.clock_timestamp()," \
-	" started_at = coalesce(w.started_at, pg_catalog.clock_timestamp())," \
+	" UPDATE pawl.workflow w SET claimed_by = $7, epoch = w.epoch + 1, status = 'running', claimed_at = pg_catalog.statement_timestamp()," \
+	" started_at = coalesce(w.started_at, pg_catalog.statement_timestamp())," \
 	" workflow_version = coalesce(w.workflow_version, ($6)[pg_catalog.array_position($8, w.workflow_name)])" \
 	" WHERE w.ctid = ANY (ARRAY(SELECT c.ctid FROM c))" \
 	" RETURNING w.workflow_key, w.epoch, w.rank & 1 = 0, w.workflow_version, w.priority, w.recoveries, w.created_at, w.workflow_id," \
