@@ -29,7 +29,8 @@
 #define NO_KEY PG_INT64_MAX
 #define RESET_INTERVAL (60 * USECS_PER_SEC)
 #define DUE_BATCH 1000
-#define PARTITIONS_VISITED 64
+#define PARTITIONS_VISITED 64	/* by a claim that found something; */
+#define BARREN_PARTITIONS_VISITED 1000	/* by one that did not yet, so that what cannot run hides little */
 
 typedef struct LaneState
 {
@@ -340,10 +341,11 @@ static void
 claim_from_partitions(Claim *claim, int32 queue_id)
 {
 	bool		wrapped = false;
+	bool		found = false;
 	int			visited = 0;
 	int			taken = 0;
 
-	while (claim->left > 0 && visited < PARTITIONS_VISITED)
+	while (claim->left > 0 && visited < (found ? PARTITIONS_VISITED : BARREN_PARTITIONS_VISITED))
 	{
 		Datum		values[2];
 		bool		isnull;
@@ -375,6 +377,7 @@ claim_from_partitions(Claim *claim, int32 queue_id)
 			pfree(partition_cursor);
 		partition_cursor = MemoryContextStrdup(TopMemoryContext, TextDatumGetCString(key));
 		taken += take(claim, partition_claim_plan, queue_id, CStringGetTextDatum(partition_cursor), 0, share, &lowest, &highest);
+		found |= taken > 0;
 	}
 }
 

@@ -269,7 +269,9 @@ pawl_wake_slots(const uint64 *hashes, int count)
 		wake(hashes[i], DT_NOBEGIN);
 }
 
-/* What a claim had locked is free again. */
+/*
+ * What a claim had locked is free again. Others passed it and may be waiting now; whom it concerns is not known any more, and it is rare.
+ */
 static void
 report_touched(void)
 {
@@ -278,6 +280,7 @@ report_touched(void)
 		report(touched[i].lane, touched[i].lowest);
 	if (claiming_lane >= 0)
 		report(claiming_lane, claiming_from);
+	wake_everyone();
 }
 
 static void
@@ -316,9 +319,9 @@ transaction_ended(XactEvent event, void *arg)
 		case XACT_EVENT_PARALLEL_ABORT:
 			if (ntouched > 0 || claiming_lane >= 0 || (reset_marks && pawl_shared != NULL))
 			{
-				report_touched();
 				if (reset_marks)
 					pg_atomic_fetch_add_u64(&pawl_shared->reset_generation, 1);
+				report_touched();
 				pawl_claims_aborted();
 			}
 			forget();
