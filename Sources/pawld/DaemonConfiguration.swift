@@ -15,7 +15,7 @@ struct DaemonConfiguration: Equatable {
     var name: String
     var logLevel: Logger.Level
 
-    static let defaultConcurrency = 200
+    static let defaultConcurrency = 1000
     static let defaultShutdownTimeout = Duration.seconds(30)
 
     /// - Parameters:
