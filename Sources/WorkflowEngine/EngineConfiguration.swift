@@ -20,7 +20,7 @@ package struct EngineConfiguration: Sendable {
     package var seed: UInt64
 
     package init(
-        concurrency: Int, claimBatch: Int = 200, writesInFlight: Int = 3, writeRows: Int = 1000, writeBytes: Int = 8 << 20,
+        concurrency: Int, claimBatch: Int = 500, writesInFlight: Int = 3, writeRows: Int = 1000, writeBytes: Int = 8 << 20,
         transactionAttempts: Int = 10, retryBase: Duration = .milliseconds(20), retryCap: Duration = .seconds(5),
         handBackLimit: Duration = .seconds(5), seed: UInt64 = .random(in: .min ... .max)
     ) {
