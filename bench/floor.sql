@@ -16,7 +16,9 @@ CREATE INDEX ON floor.workflow_history (parent_key) WHERE parent_key IS NOT NULL
 CREATE INDEX ON floor.workflow_history USING gin (attributes jsonb_path_ops) WHERE attributes IS NOT NULL;
 CREATE TABLE floor.workflow_step (LIKE pawl.workflow_step INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING INDEXES);
 
--- For the enqueue: a job and its queue entry, two plain inserts.
+-- For the enqueue: a job and its queue entry, two plain inserts. The job has the columns, CHECK and indexes of pawl.workflow, which already holds
+-- its queue entry; so the floor writes one row and one index entry more. Its pages are full (pawl.workflow's fillfactor is 45), which favours
+-- the floor; its ids are random (pawl's are sorted by time), which favours pawl.
 CREATE TABLE floor.job (LIKE pawl.workflow INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING INDEXES);
 ALTER TABLE floor.job ALTER workflow_key SET DEFAULT nextval('floor.key_seq');
 CREATE TABLE floor.entry (workflow_key bigint PRIMARY KEY, queue_id integer NOT NULL, rank bigint NOT NULL);
