@@ -95,7 +95,7 @@ package struct StepRecord: Sendable {
     }
 }
 
-/// A workflow's end. `reason` is a `status_reason` of DESIGN section 1 for a failure (`error`, `determinism`, `bad_input`), nil for a success.
+/// A workflow's end. `reason` is a `status_reason` of `pawl.workflows` for a failure (`error`, `determinism`, `bad_input`), nil for a success.
 package struct WorkflowEnd: Sendable {
     package var fence: Fence
     package var outcome: Outcome
