@@ -23,8 +23,7 @@
 #define ERRCODE_PAWL_NO_ACCESS MAKE_SQLSTATE('P', 'W', '0', '0', '6')
 #define ERRCODE_PAWL_NO_HANDLER MAKE_SQLSTATE('P', 'W', '0', '0', '7')
 
-/* The first key of every advisory lock of pawl: 'PAWL'. The second class is that of claims in progress, see claim.c. */
-#define PAWL_LOCK_CLASS 0x5041574C
+/* The first key of the advisory lock of claims in progress, see claim.c; the others are in sql/worker.sql. */
 #define PAWL_CLAIM_LOCK_CLASS 0x5041574D
 
 #define PAWL_MAX_NAME 128

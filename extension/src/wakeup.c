@@ -5,9 +5,7 @@
 #include "pawl.h"
 #include "shared.h"
 
-#include "access/xact.h"
 #include "catalog/pg_type.h"
-#include "commands/sequence.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "storage/ipc.h"
