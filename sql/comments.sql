@@ -35,6 +35,8 @@ COMMENT ON COLUMN pawl.workflow.workflow_version IS 'The version of the handler:
 COMMENT ON COLUMN pawl.workflow.recoveries IS 'How often its worker crashed while it ran.';
 COMMENT ON COLUMN pawl.workflow.crashes IS 'Crashes in a row with no step recorded in between.';
 COMMENT ON COLUMN pawl.workflow.pinned IS 'Whether workflow_version was given at enqueue, and so never moves by itself.';
+COMMENT ON COLUMN pawl.workflow.detached IS 'Whether it is a child that its parent''s cancellation does not reach.';
+COMMENT ON COLUMN pawl.workflow.probation IS 'Whether it was there at a second crash: it runs alone on its worker until it records a step.';
 COMMENT ON COLUMN pawl.workflow.status IS 'enqueued, delayed, running or waiting.';
 COMMENT ON COLUMN pawl.workflow.workflow_id IS 'Its name: given at enqueue, or a UUIDv7.';
 COMMENT ON COLUMN pawl.workflow.workflow_name IS 'Which handler runs it.';
@@ -43,6 +45,9 @@ COMMENT ON COLUMN pawl.workflow.deduplication_id IS 'Unique among the unfinished
 COMMENT ON COLUMN pawl.workflow.forked_from IS 'The workflow that it was forked from.';
 COMMENT ON COLUMN pawl.workflow.schedule_name IS 'The schedule that enqueued it.';
 COMMENT ON COLUMN pawl.workflow.enqueued_by IS 'The role that enqueued it: of SET ROLE or the session, never a definer.';
+COMMENT ON COLUMN pawl.workflow.cancel_reason IS 'request, or parent: its parent is being cancelled; NULL: nobody asked for its cancellation.';
+COMMENT ON COLUMN pawl.workflow.cancelled_by IS 'The role that asked for its cancellation.';
+COMMENT ON COLUMN pawl.workflow.cancel_note IS 'The reason that was given with it.';
 COMMENT ON COLUMN pawl.workflow.waiting_for IS 'What it waits for while it is parked, for people.';
 COMMENT ON COLUMN pawl.workflow.timeout IS 'How long it may take from its first start.';
 COMMENT ON COLUMN pawl.workflow.headers IS 'Trace context and the like, as given at enqueue.';
@@ -66,6 +71,7 @@ COMMENT ON COLUMN pawl.workflow_history.priority IS 'Lower runs first.';
 COMMENT ON COLUMN pawl.workflow_history.workflow_version IS 'The version of the handler: pinned at enqueue, or set by the first claim.';
 COMMENT ON COLUMN pawl.workflow_history.recoveries IS 'How often its worker crashed while it ran.';
 COMMENT ON COLUMN pawl.workflow_history.pinned IS 'Whether workflow_version was given at enqueue, and so never moves by itself.';
+COMMENT ON COLUMN pawl.workflow_history.detached IS 'Whether it was a child that its parent''s cancellation did not reach.';
 COMMENT ON COLUMN pawl.workflow_history.status IS 'succeeded, failed or cancelled.';
 COMMENT ON COLUMN pawl.workflow_history.status_reason IS 'Of failed: error, timeout, crashes, determinism or bad_input. Of cancelled: request or parent.';
 COMMENT ON COLUMN pawl.workflow_history.workflow_id IS 'Its name: given at enqueue, or a UUIDv7.';
@@ -75,6 +81,8 @@ COMMENT ON COLUMN pawl.workflow_history.deduplication_id IS 'Unique among the un
 COMMENT ON COLUMN pawl.workflow_history.forked_from IS 'The workflow that it was forked from.';
 COMMENT ON COLUMN pawl.workflow_history.schedule_name IS 'The schedule that enqueued it.';
 COMMENT ON COLUMN pawl.workflow_history.enqueued_by IS 'The role that enqueued it: of SET ROLE or the session, never a definer.';
+COMMENT ON COLUMN pawl.workflow_history.cancelled_by IS 'The role that asked for its cancellation.';
+COMMENT ON COLUMN pawl.workflow_history.cancel_note IS 'The reason that was given with it.';
 COMMENT ON COLUMN pawl.workflow_history.headers IS 'Trace context and the like, as given at enqueue.';
 COMMENT ON COLUMN pawl.workflow_history.attributes IS 'What users search by, as given at enqueue.';
 COMMENT ON COLUMN pawl.workflow_history.progress IS 'What the handler last said about its progress.';
@@ -90,15 +98,55 @@ COMMENT ON COLUMN pawl.workflow_step.workflow_key IS 'The workflow: lane << 48 |
 COMMENT ON COLUMN pawl.workflow_step.created_at IS 'When it was recorded: the start of that transaction.';
 COMMENT ON COLUMN pawl.workflow_step.started_at IS 'When it began, by the worker''s clock; for a transaction, by the database''s.';
 COMMENT ON COLUMN pawl.workflow_step.completed_at IS 'When it was recorded as over.';
+COMMENT ON COLUMN pawl.workflow_step.due_at IS 'Of a waiting one: when it is over by itself. Of a retrying one: when it is tried again.';
 COMMENT ON COLUMN pawl.workflow_step.child_key IS 'The workflow that it started or waits for.';
 COMMENT ON COLUMN pawl.workflow_step.epoch IS 'The claim under which it was recorded, so that a resend is told from another run.';
 COMMENT ON COLUMN pawl.workflow_step.step_number IS 'Its place in the run that recorded it, from 1.';
 COMMENT ON COLUMN pawl.workflow_step.attempts IS 'How often it was tried.';
 COMMENT ON COLUMN pawl.workflow_step.step_name IS 'Its name, with its branches and #2, #3 for repeats; unique in the workflow.';
-COMMENT ON COLUMN pawl.workflow_step.kind IS 'step, transaction or query.';
+COMMENT ON COLUMN pawl.workflow_step.kind IS 'step, transaction, query, compensation, or the kind of a durable call: sleep, receive, start_child and so on.';
 COMMENT ON COLUMN pawl.workflow_step.status IS 'waiting, retrying, succeeded or failed.';
+COMMENT ON COLUMN pawl.workflow_step.arguments IS 'Of a waiting one: what it waits for, with the workflows as keys. NULL once it is over.';
 COMMENT ON COLUMN pawl.workflow_step.output IS 'What it returned.';
 COMMENT ON COLUMN pawl.workflow_step.error IS 'Why it failed, in the standard form.';
+
+COMMENT ON COLUMN pawl.message.workflow_key IS 'The workflow it was sent to.';
+COMMENT ON COLUMN pawl.message.message_key IS 'Its place: messages of one topic are received in this order.';
+COMMENT ON COLUMN pawl.message.created_at IS 'When it was sent: the start of that transaction.';
+COMMENT ON COLUMN pawl.message.consumed_at IS 'When it was received.';
+COMMENT ON COLUMN pawl.message.topic IS 'Its topic, up to 128 bytes; the empty one is a topic too.';
+COMMENT ON COLUMN pawl.message.consumed_by IS 'The step that received it; NULL: nothing has yet.';
+COMMENT ON COLUMN pawl.message.idempotency_key IS 'Unique among the messages of its workflow: sent again under it, nothing happens.';
+COMMENT ON COLUMN pawl.message.sent_by IS 'The role that sent it: of SET ROLE or the session, never a definer.';
+COMMENT ON COLUMN pawl.message.message IS 'The message itself.';
+
+COMMENT ON COLUMN pawl.event.workflow_key IS 'The workflow whose event it is.';
+COMMENT ON COLUMN pawl.event.event_key IS 'The order of the values: the latest is the event''s.';
+COMMENT ON COLUMN pawl.event.created_at IS 'When it was set: the start of that transaction.';
+COMMENT ON COLUMN pawl.event.key IS 'The name of the event, 1 to 128 bytes.';
+COMMENT ON COLUMN pawl.event.step_name IS 'The step that set it.';
+COMMENT ON COLUMN pawl.event.value IS 'The value that it was set to.';
+
+COMMENT ON COLUMN pawl.stream_entry.workflow_key IS 'The workflow whose stream it is.';
+COMMENT ON COLUMN pawl.stream_entry.position IS 'Its place in the stream, from 1, without gaps.';
+COMMENT ON COLUMN pawl.stream_entry.created_at IS 'When it was written: the start of that transaction.';
+COMMENT ON COLUMN pawl.stream_entry.attempt IS 'Which attempt of the step wrote it, from 1.';
+COMMENT ON COLUMN pawl.stream_entry.key IS 'The name of the stream, 1 to 128 bytes.';
+COMMENT ON COLUMN pawl.stream_entry.step_name IS 'The step that wrote it.';
+COMMENT ON COLUMN pawl.stream_entry.value IS 'What was written.';
+
+COMMENT ON COLUMN pawl.closed_stream.workflow_key IS 'The workflow whose stream it is.';
+COMMENT ON COLUMN pawl.closed_stream.closed_at IS 'When it was closed: the start of that transaction.';
+COMMENT ON COLUMN pawl.closed_stream.key IS 'The name of the stream.';
+COMMENT ON COLUMN pawl.closed_stream.step_name IS 'The step that closed it.';
+
+COMMENT ON COLUMN pawl.waiter.target_key IS 'The workflow of which something is waited for.';
+COMMENT ON COLUMN pawl.waiter.workflow_key IS 'The workflow that waits.';
+COMMENT ON COLUMN pawl.waiter.step_name IS 'The step of it that waits.';
+
+COMMENT ON COLUMN pawl.signal.signal_key IS 'The order in which signals are looked at.';
+COMMENT ON COLUMN pawl.signal.workflow_key IS 'The workflow at which something happened; with a worker_id, the one to be tried again.';
+COMMENT ON COLUMN pawl.signal.worker_id IS 'The worker that is to look; NULL: any.';
 
 COMMENT ON COLUMN pawl.worker.worker_id IS 'The worker: a random incarnation, never used again.';
 COMMENT ON COLUMN pawl.worker.worker_number IS 'The second key of its advisory lock; the first is 1346459468.';
@@ -125,6 +173,13 @@ COMMENT ON COLUMN pawl.worker_handler.plugin IS 'The plugin that registered it.'
 
 COMMENT ON COLUMN pawl.known_handler.workflow_name IS 'A name that some worker offered to run.';
 COMMENT ON COLUMN pawl.known_handler.first_offered_at IS 'When that was first so.';
+
+COMMENT ON COLUMN pawl.sql_handler.workflow_name IS 'The workflow name that the function runs.';
+COMMENT ON COLUMN pawl.sql_handler.workflow_version IS 'The version of it.';
+COMMENT ON COLUMN pawl.sql_handler.created_at IS 'When it was made: the start of that transaction.';
+COMMENT ON COLUMN pawl.sql_handler.function_signature IS 'The function, with its schema and argument types.';
+COMMENT ON COLUMN pawl.sql_handler.role_name IS 'The role as which it runs.';
+COMMENT ON COLUMN pawl.sql_handler.created_by IS 'The role that made it.';
 
 COMMENT ON COLUMN pawl.installation.singleton IS 'Always true: there is at most one row.';
 COMMENT ON COLUMN pawl.installation.system_identifier IS 'Of the cluster these tables last lived in.';

@@ -41,13 +41,14 @@ BEGIN
         SELECT g.workflow_key, 'output', g.output FROM gone g WHERE pg_column_size(g.output) > 2000),
     ended AS (
         INSERT INTO pawl.workflow_history (workflow_key, parent_key, created_at, run_at, started_at, completed_at, deadline_at, cancel_requested_at,
-            scheduled_at, worker_id, epoch, queue_id, priority, workflow_version, recoveries, pinned, status, status_reason, workflow_id,
-            workflow_name, partition_key, deduplication_id, forked_from, schedule_name, enqueued_by, headers, attributes, progress, input, output,
-            error)
+            scheduled_at, worker_id, epoch, queue_id, priority, workflow_version, recoveries, pinned, detached, status, status_reason,
+            workflow_id, workflow_name, partition_key, deduplication_id, forked_from, schedule_name, enqueued_by,
+            cancelled_by, cancel_note, headers, attributes, progress, input, output, error)
         SELECT g.workflow_key, g.parent_key, g.created_at, g.run_at, g.started_at, now, g.deadline_at, g.cancel_requested_at,
-            g.scheduled_at, g.claimed_by, g.epoch, g.queue_id, g.priority, g.workflow_version, g.recoveries, g.pinned, g.end_status, g.status_reason,
-            g.workflow_id, g.workflow_name, g.partition_key, g.deduplication_id, g.forked_from, g.schedule_name, g.enqueued_by, g.headers,
-            g.attributes, g.progress, g.input, CASE WHEN pg_column_size(g.output) <= 2000 THEN g.output END, g.error
+            g.scheduled_at, g.claimed_by, g.epoch, g.queue_id, g.priority, g.workflow_version, g.recoveries, g.pinned, g.detached, g.end_status,
+            g.status_reason, g.workflow_id, g.workflow_name, g.partition_key, g.deduplication_id, g.forked_from, g.schedule_name, g.enqueued_by,
+            g.cancelled_by, g.cancel_note, g.headers, g.attributes, g.progress, g.input,
+            CASE WHEN pg_column_size(g.output) <= 2000 THEN g.output END, g.error
         FROM gone g)
     SELECT (SELECT count(*) FROM asked), array_agg(g.ordinal) INTO good, moved FROM gone g;
     IF good <> rows THEN

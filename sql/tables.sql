@@ -51,6 +51,8 @@ CREATE TABLE pawl.workflow (
     recoveries          integer     NOT NULL DEFAULT 0,  -- crashes survived, all of them
     crashes             integer     NOT NULL DEFAULT 0,  -- crashes since the last recorded step
     pinned              boolean     NOT NULL DEFAULT false,
+    detached            boolean     NOT NULL DEFAULT false,  -- a child whose parent's cancellation does not reach it
+    probation           boolean     NOT NULL DEFAULT false,  -- runs alone on its worker until it records a step
     status              text        NOT NULL DEFAULT 'enqueued'
                                     CONSTRAINT workflow_status CHECK (status IN ('enqueued', 'delayed', 'running', 'waiting')),
     workflow_id         text        NOT NULL,
@@ -60,6 +62,9 @@ CREATE TABLE pawl.workflow (
     forked_from         text,
     schedule_name       text,
     enqueued_by         text        NOT NULL,
+    cancel_reason       text        CONSTRAINT workflow_cancel_reason CHECK (cancel_reason IN ('request', 'parent')),
+    cancelled_by        text,
+    cancel_note         text,                       -- the reason that was given, in words
     waiting_for         text,
     timeout             interval,
     headers             jsonb,
@@ -102,6 +107,7 @@ CREATE TABLE pawl.workflow_history (
     workflow_version    integer,
     recoveries          integer     NOT NULL,
     pinned              boolean     NOT NULL,
+    detached            boolean     NOT NULL DEFAULT false,
     status              text        NOT NULL CONSTRAINT workflow_history_status CHECK (status IN ('succeeded', 'failed', 'cancelled')),
     status_reason       text        CONSTRAINT workflow_history_status_reason CHECK (
         status_reason IN ('error', 'timeout', 'crashes', 'determinism', 'bad_input', 'request', 'parent')),
@@ -112,6 +118,8 @@ CREATE TABLE pawl.workflow_history (
     forked_from         text,
     schedule_name       text,
     enqueued_by         text        NOT NULL,
+    cancelled_by        text,
+    cancel_note         text,
     headers             jsonb,
     attributes          jsonb,
     progress            jsonb,
@@ -136,6 +144,7 @@ CREATE TABLE pawl.workflow_step (
     created_at   timestamptz NOT NULL DEFAULT pg_catalog.now(),
     started_at   timestamptz,
     completed_at timestamptz,
+    due_at       timestamptz,                       -- of a waiting or retrying one: when it is over, or tried again, by itself
     child_key    bigint,
     epoch        integer     NOT NULL,              -- of the run that recorded it, so that a lost answer can be read back
     step_number  integer     NOT NULL,
@@ -144,12 +153,86 @@ CREATE TABLE pawl.workflow_step (
     kind         text        NOT NULL,
     status       text        NOT NULL
                              CONSTRAINT workflow_step_status CHECK (status IN ('waiting', 'retrying', 'succeeded', 'failed')),
+    arguments    jsonb,                             -- of a waiting one, with workflow ids resolved to keys
     output       jsonb,
     error        jsonb,
     CONSTRAINT workflow_step_pkey PRIMARY KEY (workflow_key, step_name)
 ) WITH (autovacuum_freeze_min_age = 0, autovacuum_vacuum_insert_scale_factor = 0.05);
 SELECT pg_catalog.pg_extension_config_dump('pawl.workflow_step', '');
 CREATE INDEX workflow_step_status_created_at_idx ON pawl.workflow_step (status, created_at) WHERE status <> 'succeeded';
+
+-- Messages, kept when consumed. Sending one touches no row of its workflow.
+CREATE TABLE pawl.message (
+    workflow_key    bigint      NOT NULL,
+    message_key     bigint      NOT NULL DEFAULT pg_catalog.nextval('pawl.key_seq'),   -- the order in which they are received
+    created_at      timestamptz NOT NULL DEFAULT pg_catalog.now(),
+    consumed_at     timestamptz,
+    topic           text        NOT NULL,
+    consumed_by     text,                           -- the step that received it; NULL: not received yet
+    idempotency_key text,
+    sent_by         text        NOT NULL,
+    message         jsonb       NOT NULL,
+    CONSTRAINT message_pkey PRIMARY KEY (workflow_key, message_key)
+) WITH (autovacuum_vacuum_scale_factor = 0.05);
+SELECT pg_catalog.pg_extension_config_dump('pawl.message', '');
+CREATE INDEX message_waiting_idx ON pawl.message (workflow_key, topic, message_key) WHERE consumed_by IS NULL;
+CREATE UNIQUE INDEX message_idempotency_key_idx ON pawl.message (workflow_key, idempotency_key) WHERE idempotency_key IS NOT NULL;
+
+-- Every value that an event ever had, so that a fork or a rewind finds the right one. The latest event_key is its value.
+CREATE TABLE pawl.event (
+    workflow_key bigint      NOT NULL,
+    event_key    bigint      NOT NULL DEFAULT pg_catalog.nextval('pawl.key_seq'),
+    created_at   timestamptz NOT NULL DEFAULT pg_catalog.now(),
+    key          text        NOT NULL,
+    step_name    text        NOT NULL,
+    value        jsonb       NOT NULL,
+    CONSTRAINT event_pkey PRIMARY KEY (workflow_key, key, event_key)
+);
+SELECT pg_catalog.pg_extension_config_dump('pawl.event', '');
+
+-- Positions are counted under the lock of the workflow's row: they have no gaps.
+CREATE TABLE pawl.stream_entry (
+    workflow_key bigint      NOT NULL,
+    position     bigint      NOT NULL,
+    created_at   timestamptz NOT NULL DEFAULT pg_catalog.now(),
+    attempt      integer     NOT NULL,
+    key          text        NOT NULL,
+    step_name    text        NOT NULL,
+    value        jsonb       NOT NULL,
+    CONSTRAINT stream_entry_pkey PRIMARY KEY (workflow_key, key, position)
+);
+SELECT pg_catalog.pg_extension_config_dump('pawl.stream_entry', '');
+
+-- Streams that were closed. Those of an ended workflow are closed without a row.
+CREATE TABLE pawl.closed_stream (
+    workflow_key bigint      NOT NULL,
+    closed_at    timestamptz NOT NULL DEFAULT pg_catalog.now(),
+    key          text        NOT NULL,
+    step_name    text        NOT NULL,
+    CONSTRAINT closed_stream_pkey PRIMARY KEY (workflow_key, key)
+);
+SELECT pg_catalog.pg_extension_config_dump('pawl.closed_stream', '');
+
+-- Who waits for something of another workflow.
+CREATE TABLE pawl.waiter (
+    target_key   bigint NOT NULL,
+    workflow_key bigint NOT NULL,
+    step_name    text   NOT NULL,
+    CONSTRAINT waiter_pkey PRIMARY KEY (target_key, workflow_key, step_name)
+) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000, autovacuum_vacuum_cost_delay = 0);
+SELECT pg_catalog.pg_extension_config_dump('pawl.waiter', '');
+CREATE INDEX waiter_workflow_key_idx ON pawl.waiter (workflow_key, step_name);
+
+-- Something happened at a workflow: whoever waits for it looks again. Inserted by who made it happen, in that transaction, so that nobody
+-- has to lock a workflow that is not his. worker_id NULL: anybody may find out whom it concerns.
+CREATE TABLE pawl.signal (
+    signal_key   bigint NOT NULL DEFAULT pg_catalog.nextval('pawl.key_seq') CONSTRAINT signal_pkey PRIMARY KEY,
+    workflow_key bigint NOT NULL,
+    worker_id    uuid
+) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000, autovacuum_vacuum_cost_delay = 0,
+        autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 100000);
+SELECT pg_catalog.pg_extension_config_dump('pawl.signal', '');
+CREATE INDEX signal_worker_id_idx ON pawl.signal (worker_id, signal_key);
 
 -- One running pawld each, and for a while the ended ones.
 CREATE SEQUENCE pawl.worker_number_seq AS integer CACHE 1;
@@ -192,6 +275,18 @@ CREATE TABLE pawl.known_handler (
 );
 SELECT pg_catalog.pg_extension_config_dump('pawl.known_handler', '');
 
+-- Workflows that are one SQL function, run by any worker. The function is named, not referenced: a dump restores it under another oid.
+CREATE TABLE pawl.sql_handler (
+    workflow_name      text        NOT NULL,
+    workflow_version   integer     NOT NULL,
+    created_at         timestamptz NOT NULL DEFAULT pg_catalog.now(),
+    function_signature text        NOT NULL,        -- as regprocedure reads it, with its schema
+    role_name          text        NOT NULL,        -- whose rights it has
+    created_by         text        NOT NULL,
+    CONSTRAINT sql_handler_pkey PRIMARY KEY (workflow_name, workflow_version)
+);
+SELECT pg_catalog.pg_extension_config_dump('pawl.sql_handler', '');
+
 -- At most one row, made by the first worker: where these tables last lived, so that a restored copy holds still until somebody releases it.
 CREATE TABLE pawl.installation (
     singleton         boolean     NOT NULL DEFAULT true CONSTRAINT installation_pkey PRIMARY KEY CONSTRAINT installation_singleton CHECK (singleton),
@@ -226,6 +321,13 @@ COMMENT ON TABLE pawl.workflow IS 'Unfinished workflows. Read pawl.workflows.';
 COMMENT ON TABLE pawl.workflow_history IS 'Ended workflows, by month of completion. Read pawl.workflows.';
 COMMENT ON TABLE pawl.payload IS 'Inputs and outputs over 2000 bytes, by workflow_key. Read pawl.workflows.';
 COMMENT ON TABLE pawl.workflow_step IS 'Checkpoints. Read pawl.workflow_steps.';
+COMMENT ON TABLE pawl.message IS 'Messages to workflows, received or not. Read pawl.messages.';
+COMMENT ON TABLE pawl.event IS 'Every value that an event of a workflow had. Read pawl.events.';
+COMMENT ON TABLE pawl.stream_entry IS 'What workflows wrote to their streams. Read pawl.stream_entries.';
+COMMENT ON TABLE pawl.closed_stream IS 'Streams that a workflow closed before it ended.';
+COMMENT ON TABLE pawl.waiter IS 'Steps that wait for something of another workflow.';
+COMMENT ON TABLE pawl.signal IS 'Something happened at a workflow, and nobody has looked yet.';
+COMMENT ON TABLE pawl.sql_handler IS 'Workflows that are one SQL function.';
 COMMENT ON TABLE pawl.worker IS 'Workers, and for a day the ended ones. Read pawl.workers.';
 COMMENT ON TABLE pawl.worker_handler IS 'What each worker can run. Read pawl.handlers.';
 COMMENT ON TABLE pawl.known_handler IS 'Workflow names that a worker offered at least once.';

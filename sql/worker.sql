@@ -96,12 +96,13 @@ BEGIN
     PERFORM pawl.add_history_partition(now);
     WITH gone AS (DELETE FROM pawl.workflow w WHERE w.workflow_key = ANY (poisoned) RETURNING w.*)
     INSERT INTO pawl.workflow_history (workflow_key, parent_key, created_at, run_at, started_at, completed_at, deadline_at, cancel_requested_at,
-        scheduled_at, worker_id, epoch, queue_id, priority, workflow_version, recoveries, pinned, status, status_reason, workflow_id, workflow_name,
-        partition_key, deduplication_id, forked_from, schedule_name, enqueued_by, headers, attributes, progress, input, error)
+        scheduled_at, worker_id, epoch, queue_id, priority, workflow_version, recoveries, pinned, detached, status, status_reason, workflow_id,
+        workflow_name, partition_key, deduplication_id, forked_from, schedule_name, enqueued_by, cancelled_by, cancel_note, headers,
+        attributes, progress, input, error)
     SELECT g.workflow_key, g.parent_key, g.created_at, g.run_at, g.started_at, now, g.deadline_at, g.cancel_requested_at,
-        g.scheduled_at, o.owner, g.epoch, g.queue_id, g.priority, g.workflow_version, g.recoveries, g.pinned, 'failed', 'crashes', g.workflow_id,
-        g.workflow_name, g.partition_key, g.deduplication_id, g.forked_from, g.schedule_name, g.enqueued_by, g.headers, g.attributes, g.progress,
-        g.input, jsonb_build_object('code', 'crashes', 'type', 'pawl', 'message', format(
+        g.scheduled_at, o.owner, g.epoch, g.queue_id, g.priority, g.workflow_version, g.recoveries, g.pinned, g.detached, 'failed', 'crashes',
+        g.workflow_id, g.workflow_name, g.partition_key, g.deduplication_id, g.forked_from, g.schedule_name, g.enqueued_by, g.cancelled_by,
+        g.cancel_note, g.headers, g.attributes, g.progress, g.input, jsonb_build_object('code', 'crashes', 'type', 'pawl', 'message', format(
             'Its worker died %s times in a row while it ran this workflow, and no step was recorded in between: see the log of worker %s.',
             g.crashes, o.owner), 'step', NULL, 'attempt', NULL,
             'detail', jsonb_build_object('crashes', g.crashes, 'recoveries', g.recoveries, 'worker_id', o.owner), 'cause', NULL)
