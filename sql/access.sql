@@ -10,7 +10,8 @@ SET search_path = pg_catalog, pg_temp AS $$
         ('work', 'register_worker', false), ('work', 'heartbeat', false), ('work', 'unregister_worker', false),
         ('work', 'claim_workflows', false), ('work', 'get_recorded_steps', false), ('work', 'record_steps', false),
         ('work', 'record_step', false), ('work', 'complete_workflows', false), ('work', 'park_workflows', false),
-        ('work', 'release_workflows', false), ('work', 'release_unknown', false), ('work', 'arm_worker', false), ('work', 'wait', false)
+        ('work', 'release_workflows', false), ('work', 'release_unknown', false), ('work', 'arm_worker', false), ('work', 'wait', false),
+        ('work', 'arm_signals', false)
 $$;
 REVOKE ALL ON FUNCTION pawl.access_routines() FROM PUBLIC;
 COMMENT ON FUNCTION pawl.access_routines() IS 'Internal: the functions and procedures that each access reaches.';

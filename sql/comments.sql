@@ -147,6 +147,7 @@ COMMENT ON COLUMN pawl.waiter.step_name IS 'The step of it that waits.';
 COMMENT ON COLUMN pawl.signal.signal_key IS 'The order in which signals are looked at.';
 COMMENT ON COLUMN pawl.signal.workflow_key IS 'The workflow at which something happened; with a worker_id, the one to be tried again.';
 COMMENT ON COLUMN pawl.signal.worker_id IS 'The worker that is to look; NULL: any.';
+COMMENT ON COLUMN pawl.signal.itself IS 'Whether it concerns that workflow only, and not those who wait for it.';
 
 COMMENT ON COLUMN pawl.worker.worker_id IS 'The worker: a random incarnation, never used again.';
 COMMENT ON COLUMN pawl.worker.worker_number IS 'The second key of its advisory lock; the first is 1346459468.';

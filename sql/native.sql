@@ -94,6 +94,21 @@ REVOKE ALL ON FUNCTION pawl.mark_ready(integer, bigint, bigint, text, integer) F
 COMMENT ON FUNCTION pawl.mark_ready(integer, bigint, bigint, text, integer) IS
 'Internal: an entry becomes claimable when this commits; ready_key NULL: it is about to be due. Wakes a worker that waits for it.';
 
+CREATE FUNCTION pawl.arm_signals(worker_id uuid) RETURNS integer
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'pawl_arm_signals_1_0';
+REVOKE ALL ON FUNCTION pawl.arm_signals(uuid) FROM PUBLIC;
+COMMENT ON FUNCTION pawl.arm_signals(uuid) IS
+'Arms this session: from now on a commit that leaves a signal for this worker, or one that anybody may look at, wakes it. Take signals once more after it,
+then CALL pawl.wait. A session of its own: arming it for claims ends this.
+worker_id: as registered.
+Result: how many milliseconds to wait at most, pawl.poll_interval; -1: until woken.';
+
+CREATE FUNCTION pawl.mark_signals(worker_id uuid) RETURNS void
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'pawl_mark_signals_1_0';
+REVOKE ALL ON FUNCTION pawl.mark_signals(uuid) FROM PUBLIC;
+COMMENT ON FUNCTION pawl.mark_signals(uuid) IS
+'Internal: this transaction leaves a row in pawl.signal. Wakes the session that this worker takes its signals with; NULL, or it does not wait: any other.';
+
 CREATE FUNCTION pawl.mark_all() RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'pawl_mark_all_1_0';
 REVOKE ALL ON FUNCTION pawl.mark_all() FROM PUBLIC;
 COMMENT ON FUNCTION pawl.mark_all() IS 'Internal: every waiting worker looks again when this commits.';

@@ -226,9 +226,10 @@ CREATE INDEX waiter_workflow_key_idx ON pawl.waiter (workflow_key, step_name);
 -- Something happened at a workflow: whoever waits for it looks again. Inserted by who made it happen, in that transaction, so that nobody
 -- has to lock a workflow that is not his. worker_id NULL: anybody may find out whom it concerns.
 CREATE TABLE pawl.signal (
-    signal_key   bigint NOT NULL DEFAULT pg_catalog.nextval('pawl.key_seq') CONSTRAINT signal_pkey PRIMARY KEY,
-    workflow_key bigint NOT NULL,
-    worker_id    uuid
+    signal_key   bigint  NOT NULL DEFAULT pg_catalog.nextval('pawl.key_seq') CONSTRAINT signal_pkey PRIMARY KEY,
+    workflow_key bigint  NOT NULL,
+    worker_id    uuid,
+    itself       boolean NOT NULL DEFAULT false     -- it concerns that workflow only, not those who wait for it
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000, autovacuum_vacuum_cost_delay = 0,
         autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 100000);
 SELECT pg_catalog.pg_extension_config_dump('pawl.signal', '');

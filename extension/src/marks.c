@@ -21,6 +21,7 @@ typedef struct SlotMark
 	uint64		hash;
 	TimestampTz due;			/* claimable then, DT_NOBEGIN: at once */
 	int			level;			/* subtransaction nesting: what is rolled back wakes nobody */
+	bool		signal;			/* of pawl.signal: for those who take signals, not for claims */
 } SlotMark;
 
 typedef struct LaneMark
@@ -44,6 +45,7 @@ static TouchedMark touched[MAX_LANES];
 static int	ntouched = 0;
 static int	claiming_lane = -1;	/* a claim statement is under way there */
 static int64 claiming_from = 0;
+static uint64 any_signal = 0;	/* the slot of signals that anybody may take */
 static bool everyone = false;
 static bool reset_marks = false;
 
@@ -61,8 +63,24 @@ pawl_slot_hash(int32 queue_id, const char *workflow_name, int32 version)
 							   hash_bytes_extended((const unsigned char *) workflow_name, strlen(workflow_name), 0));
 }
 
-void
-pawl_mark_slot(uint64 hash, TimestampTz due)
+/* Signals of one worker; NULL: those that anybody may take. */
+uint64
+pawl_signal_hash(const pg_uuid_t *worker_id)
+{
+	struct
+	{
+		Oid			database;
+		unsigned char worker_id[UUID_LEN];
+	}			key = {MyDatabaseId};
+
+	if (worker_id != NULL)
+		memcpy(key.worker_id, worker_id->data, UUID_LEN);
+	/* No slot of a queue has this seed but by chance, and then somebody wakes in vain. */
+	return hash_bytes_extended((const unsigned char *) &key, sizeof(key), UINT64CONST(0x7369676e616c));
+}
+
+static void
+add_slot_mark(uint64 hash, TimestampTz due, bool signal)
 {
 	if (!pawl_attach() || everyone)
 		return;
@@ -80,7 +98,25 @@ pawl_mark_slot(uint64 hash, TimestampTz due)
 	slots[nslots].hash = hash;
 	slots[nslots].due = due;
 	slots[nslots].level = GetCurrentTransactionNestLevel();
+	slots[nslots].signal = signal;
 	nslots++;
+}
+
+void
+pawl_mark_slot(uint64 hash, TimestampTz due)
+{
+	add_slot_mark(hash, due, false);
+}
+
+/*
+ * This transaction leaves a signal. The worker is who most likely has to do with it; if that one does not wait just now, it looks by itself before it
+ * does, or it is gone: then anybody is woken.
+ */
+void
+pawl_mark_signal(const pg_uuid_t *worker_id)
+{
+	any_signal = pawl_signal_hash(NULL);
+	add_slot_mark(pawl_signal_hash(worker_id), DT_NOBEGIN, true);
 }
 
 void
@@ -183,33 +219,34 @@ report(int lane, int64 ready_key)
 }
 
 static bool
-waits_for(const PawlWaiter *waiter, uint64 hash, TimestampTz due)
+waits_for(const PawlWaiter *waiter, uint64 hash, TimestampTz due, bool signal)
 {
 	if (due >= waiter->until)
 		return false;
+	/* Everything that can be claimed. */
 	if (waiter->everything)
-		return true;
+		return !signal;
 	for (int i = 0; i < waiter->nslots; i++)
 		if (waiter->slots[i] == hash)
 			return true;
 	return false;
 }
 
-/* Wakes one armed waiter for a slot. */
-static void
-wake(uint64 hash, TimestampTz due)
+/* Wakes one armed waiter for a slot; false: there was none. */
+static bool
+wake(uint64 hash, TimestampTz due, bool signal)
 {
 	PawlShared *s = pawl_shared;
 	Latch	   *latch = NULL;
 
 	if (pg_atomic_read_u32(&s->armed[hash % PAWL_ARMED]) == 0 && pg_atomic_read_u32(&s->armed_for_everything) == 0)
-		return;
+		return false;
 	SpinLockAcquire(&s->waiter_mutex);
 	for (int i = 0; i < PAWL_WAITERS && latch == NULL; i++)
 	{
 		PawlWaiter *waiter = &s->waiters[i];
 
-		if (waiter->armed && waiter->database == MyDatabaseId && waits_for(waiter, hash, due))
+		if (waiter->armed && waiter->database == MyDatabaseId && waits_for(waiter, hash, due, signal))
 		{
 			waiter->baton = true;
 			latch = waiter->latch;
@@ -217,11 +254,19 @@ wake(uint64 hash, TimestampTz due)
 		}
 	}
 	SpinLockRelease(&s->waiter_mutex);
-	if (latch != NULL)
-	{
-		pg_atomic_fetch_add_u64(&s->wakes, 1);
-		SetLatch(latch);
-	}
+	if (latch == NULL)
+		return false;
+	pg_atomic_fetch_add_u64(&s->wakes, 1);
+	SetLatch(latch);
+	return true;
+}
+
+/* Called after a commit: any_signal is made beforehand. */
+static void
+wake_for_signal(uint64 hash)
+{
+	if (!wake(hash, DT_NOBEGIN, true) && hash != any_signal)
+		(void) wake(any_signal, DT_NOBEGIN, true);
 }
 
 static void
@@ -263,10 +308,10 @@ pawl_disarm(PawlWaiter *waiter)
 }
 
 void
-pawl_wake_slots(const uint64 *hashes, int count)
+pawl_wake_slots(const uint64 *hashes, int count, bool signals)
 {
 	for (int i = 0; i < count; i++)
-		wake(hashes[i], DT_NOBEGIN);
+		(void) wake(hashes[i], DT_NOBEGIN, signals);
 }
 
 /*
@@ -310,7 +355,10 @@ transaction_ended(XactEvent event, void *arg)
 					wake_everyone();
 				else
 					for (int i = 0; i < nslots; i++)
-						wake(slots[i].hash, slots[i].due);
+						if (slots[i].signal)
+							wake_for_signal(slots[i].hash);
+						else
+							(void) wake(slots[i].hash, slots[i].due, false);
 			}
 			forget();
 			break;

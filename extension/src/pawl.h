@@ -13,6 +13,7 @@
 #include "utils/array.h"
 #include "utils/jsonb.h"
 #include "utils/timestamp.h"
+#include "utils/uuid.h"
 
 #include "compat.h"
 
@@ -76,6 +77,8 @@ extern void pawl_mark_slot(uint64 hash, TimestampTz due);
 extern void pawl_mark_everyone(void);
 extern void pawl_begin_touching(int lane, int64 from);
 extern void pawl_touch(int lane, int64 ready_key);
+extern void pawl_mark_signal(const pg_uuid_t *worker_id);
+extern uint64 pawl_signal_hash(const pg_uuid_t *worker_id);
 extern uint64 pawl_slot_hash(int32 queue_id, const char *workflow_name, int32 version);
 
 /* Waiters of this session: wakeup.c */

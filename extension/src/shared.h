@@ -23,7 +23,8 @@ typedef struct PawlWaiter
 	bool		in_use;
 	bool		armed;			/* listed, and not woken yet */
 	bool		baton;			/* woken, and not back yet to say that it looked */
-	bool		everything;		/* any slot of the database wakes it */
+	bool		everything;		/* any slot of the database wakes it, but those of signals */
+	bool		signals;		/* it waits for signals */
 	Oid			database;
 	Latch	   *latch;
 	TimestampTz until;			/* it looks by itself then */
@@ -86,6 +87,6 @@ extern int	pawl_lane(int32 queue_id, int64 rank);
 
 /* marks.c: of waiters; they raise nothing */
 extern void pawl_disarm(PawlWaiter *waiter);
-extern void pawl_wake_slots(const uint64 *hashes, int count);
+extern void pawl_wake_slots(const uint64 *hashes, int count, bool signals);
 
 #endif

@@ -25,6 +25,7 @@ leave(int code, Datum arg)
 	int			nslots;
 	bool		pass;
 	bool		everything;
+	bool		signals;
 
 	if (waiter == NULL)
 		return;
@@ -33,6 +34,7 @@ leave(int code, Datum arg)
 	pawl_disarm(waiter);
 	pass = waiter->baton;
 	everything = waiter->everything;
+	signals = waiter->signals;
 	nslots = waiter->nslots;
 	memcpy(slots, waiter->slots, sizeof(slots));
 	waiter->baton = false;
@@ -40,13 +42,13 @@ leave(int code, Datum arg)
 	SpinLockRelease(&pawl_shared->waiter_mutex);
 	if (!pass)
 		return;
-	pawl_wake_slots(slots, nslots);
+	pawl_wake_slots(slots, nslots, signals);
 	if (everything)
 	{
 		/* Nobody knows what it was woken for: whoever waits for everything may know, or finds out. */
 		uint64		any = 0;
 
-		pawl_wake_slots(&any, 1);
+		pawl_wake_slots(&any, 1, false);
 	}
 }
 
@@ -67,7 +69,7 @@ take_place(void)
 			continue;
 		mine = waiter;
 		waiter->in_use = true;
-		waiter->armed = waiter->baton = waiter->everything = false;
+		waiter->armed = waiter->baton = waiter->everything = waiter->signals = false;
 		waiter->nslots = 0;
 		waiter->database = MyDatabaseId;
 		waiter->latch = &MyProc->procLatch;
@@ -111,6 +113,29 @@ add_slot(uint64 *slots, int *count, bool *everything, uint64 hash)
 		*everything = true;
 	else
 		slots[(*count)++] = hash;
+}
+
+/* From now on a commit that marks one of these wakes this session. */
+static void
+arm(const uint64 *slots, int nslots, bool everything, bool signals)
+{
+	if (!take_place())
+		return;
+	SpinLockAcquire(&pawl_shared->waiter_mutex);
+	pawl_disarm(mine);
+	mine->baton = false;
+	mine->everything = everything;
+	mine->signals = signals;
+	mine->nslots = everything ? 0 : nslots;
+	memcpy(mine->slots, slots, sizeof(uint64) * mine->nslots);
+	for (int i = 0; i < mine->nslots; i++)
+		pg_atomic_fetch_add_u32(&pawl_shared->armed[mine->slots[i] % PAWL_ARMED], 1);
+	if (everything)
+		pg_atomic_fetch_add_u32(&pawl_shared->armed_for_everything, 1);
+	mine->until = DT_NOEND;
+	mine->armed = true;
+	SpinLockRelease(&pawl_shared->waiter_mutex);
+	pg_memory_barrier();
 }
 
 /*
@@ -172,23 +197,7 @@ pawl_arm_worker_1_0(PG_FUNCTION_ARGS)
 		}
 	}
 
-	if (take_place())
-	{
-		SpinLockAcquire(&pawl_shared->waiter_mutex);
-		pawl_disarm(mine);
-		mine->baton = false;
-		mine->everything = everything;
-		mine->nslots = everything ? 0 : nslots;
-		memcpy(mine->slots, slots, sizeof(uint64) * mine->nslots);
-		for (int i = 0; i < mine->nslots; i++)
-			pg_atomic_fetch_add_u32(&pawl_shared->armed[mine->slots[i] % PAWL_ARMED], 1);
-		if (everything)
-			pg_atomic_fetch_add_u32(&pawl_shared->armed_for_everything, 1);
-		mine->until = DT_NOEND;
-		mine->armed = true;
-		SpinLockRelease(&pawl_shared->waiter_mutex);
-		pg_memory_barrier();
-	}
+	arm(slots, nslots, everything, false);
 
 	/* What is delayed or parked: not longer than until the first of it is due. */
 	if (SPI_execute_plan(due_plan, NULL, NULL, false, 1) != SPI_OK_SELECT)
@@ -214,6 +223,38 @@ pawl_arm_worker_1_0(PG_FUNCTION_ARGS)
 	}
 	SPI_finish();
 	PG_RETURN_INT32((int32) milliseconds);
+}
+
+/*
+ * arm_signals(worker_id uuid) RETURNS integer
+ *
+ * Woken by signals of that worker, and by those of nobody's in turn with the other workers.
+ */
+PG_FUNCTION_INFO_V1(pawl_arm_signals_1_0);
+Datum
+pawl_arm_signals_1_0(PG_FUNCTION_ARGS)
+{
+	uint64		slots[2];
+
+	if (PG_ARGISNULL(0))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("worker_id must not be null"),
+				 errdetail("A worker waits for the signals of its own workflows, and helps with those of nobody's."),
+				 errhint("Give the worker_id that was registered.")));
+	slots[0] = pawl_signal_hash(PG_GETARG_UUID_P(0));
+	slots[1] = pawl_signal_hash(NULL);
+	arm(slots, 2, false, true);
+	PG_RETURN_INT32(pawl_poll_interval > 0 ? pawl_poll_interval : -1);
+}
+
+/* mark_signals(worker_id uuid) RETURNS void */
+PG_FUNCTION_INFO_V1(pawl_mark_signals_1_0);
+Datum
+pawl_mark_signals_1_0(PG_FUNCTION_ARGS)
+{
+	pawl_mark_signal(PG_ARGISNULL(0) ? NULL : PG_GETARG_UUID_P(0));
+	PG_RETURN_VOID();
 }
 
 /*
