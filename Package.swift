@@ -11,6 +11,7 @@ let package = Package(
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
         .package(url: "https://github.com/apple/swift-configuration", from: "1.4.0", traits: []),
     ],
@@ -22,7 +23,11 @@ let package = Package(
         .target(name: "Pawl", dependencies: ["CPawlPlugin", "CPawlNote"]),
         .target(name: "PostgresClient", dependencies: ["CLibPQ", "Locking"]),
         .target(name: "Locking"),
-        .target(name: "WorkflowEngine", dependencies: ["Locking"]),
+        .target(
+            name: "WorkflowEngine",
+            dependencies: [
+                "Locking", .product(name: "DequeModule", package: "swift-collections"), .product(name: "HeapModule", package: "swift-collections"),
+            ]),
         .target(name: "PostgresStore", dependencies: ["Locking", "PostgresClient", "WorkflowEngine"]),
         // pipe2, process spawning and the like, which the Glibc module does not show.
         .target(name: "CPluginSupport"),

@@ -16,13 +16,22 @@ package struct EngineConfiguration: Sendable {
     package var retryCap: Duration
     /// How long a drain waits, past its deadline, for the answers of writes that are on their way.
     package var handBackLimit: Duration
+    /// A run that only waits is parked after so long, or at once if nothing but time can end its wait and that is further away.
+    package var parkAfter: Duration
+    /// The most runs that only wait: past it the one that has waited longest is parked.
+    package var residentLimit: Int
+    /// How long claims rest at a time so that a suspect can run alone.
+    package var clearingTurn: Duration
     /// Of the jitter. Fixed in tests.
     package var seed: UInt64
+    /// Makes the values of `uuid` and `random` repeatable. Only in tests.
+    package var valueSeed: UInt64?
 
     package init(
         concurrency: Int, claimBatch: Int = 500, writesInFlight: Int = 3, writeRows: Int = 1000, writeBytes: Int = 8 << 20,
         transactionAttempts: Int = 10, retryBase: Duration = .milliseconds(20), retryCap: Duration = .seconds(5),
-        handBackLimit: Duration = .seconds(5), seed: UInt64 = .random(in: .min ... .max)
+        handBackLimit: Duration = .seconds(5), parkAfter: Duration = .seconds(5), residentLimit: Int = 4000, clearingTurn: Duration = .seconds(30),
+        seed: UInt64 = .random(in: .min ... .max), valueSeed: UInt64? = nil
     ) {
         self.concurrency = max(1, concurrency)
         self.claimBatch = max(1, claimBatch)
@@ -33,7 +42,16 @@ package struct EngineConfiguration: Sendable {
         self.retryBase = retryBase
         self.retryCap = retryCap
         self.handBackLimit = handBackLimit
+        self.parkAfter = max(.zero, parkAfter)
+        self.residentLimit = max(0, residentLimit)
+        self.clearingTurn = clearingTurn
         self.seed = seed
+        self.valueSeed = valueSeed
+    }
+
+    var parkAfterMicroseconds: Int64 {
+        let (seconds, attoseconds) = parkAfter.components
+        return seconds * 1_000_000 + attoseconds / 1_000_000_000_000
     }
 }
 
@@ -53,6 +71,8 @@ package struct EngineClock: Sendable {
 package struct EngineStatistics: Sendable, Equatable {
     /// Workflows whose handlers run.
     package var running = 0
+    /// Workflows whose handlers only wait.
+    package var resting = 0
     /// Workflows owned here that have not ended or been given up yet: the running ones and those whose end is being written.
     package var unresolved = 0
     /// Handlers of runs that are over for the engine, and that have not finished.
@@ -60,7 +80,14 @@ package struct EngineStatistics: Sendable, Equatable {
     package var claimed = 0
     package var succeeded = 0
     package var failed = 0
+    package var cancelled = 0
+    package var continued = 0
     package var handedBack = 0
+    package var parked = 0
+    /// What the database said happened to runs that were here.
+    package var signals = 0
+    /// Attempts of steps that failed and are followed by another.
+    package var retries = 0
     /// Steps, transactions and queries recorded here.
     package var steps = 0
     /// Steps that a replay answered from what was recorded.

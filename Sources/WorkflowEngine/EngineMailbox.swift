@@ -8,13 +8,22 @@ package struct RunID: Hashable, Sendable {
 
 /// What a run's handler asked for, on its way to the engine thread. Each one counts: a run is released when all of its calls were handled.
 enum RunCall: Sendable {
-    case endStep(ScopeID, StepRecord, CallReceiver)
-    case beginTransaction(ScopeID, StepRecord, IsolationLevel)
+    /// A body runs: with an isolation level in a transaction.
+    case begin(ScopeID, StepRecord, IsolationLevel?, RetryPolicy)
+    /// It runs once an earlier attempt's back-off is over.
+    case backOff(ScopeID, StepRecord, IsolationLevel?, RetryPolicy, dueIn: Int64, CallReceiver)
+    case endStep(ScopeID, StepRecord, RetryPolicy, CallReceiver)
     case execute(ScopeID, SQLStatement, CallReceiver)
     /// A statement that no server can take: fails like one that the server refused.
     indirect case refusedStatement(ScopeID, WorkflowError, CallReceiver)
-    case endTransaction(ScopeID, Outcome, CallReceiver)
+    case endTransaction(ScopeID, Outcome, isFinal: Bool, CallReceiver)
     case query(ScopeID, StepRecord, SQLStatement, CallReceiver)
+    case perform(ScopeID, DurableCall, CallReceiver)
+    case offer(ScopeID, index: Int, Outcome)
+    case emit(Emission, CallReceiver)
+    /// With the record of the failure, unless it is recorded already.
+    indirect case compensate(StepRecord?, WorkflowError, CallReceiver)
+    case continueAsNew(JSONBytes, CallReceiver)
     /// Decided already: something recorded, a misuse, a run that is over.
     case answer(CallReceiver, CallAnswer)
     /// The run cannot go on, whatever its handler does from here.

@@ -16,6 +16,8 @@ extension EngineStateMachine {
         var request: RequestID
         var record: StepRecord
         var isolation: IsolationLevel
+        var policy: RetryPolicy
+        /// Of this attempt of the step: how often its body was run.
         var attempt = 1
         /// What SQL said when it failed: the transaction can only be undone.
         var failure: WorkflowError?
@@ -36,9 +38,11 @@ extension EngineStateMachine {
 
     // MARK: What the handler calls
 
-    mutating func beginTransaction(_ scope: ScopeID, _ record: StepRecord, _ isolation: IsolationLevel, _ slot: Int, _ actions: inout Actions) {
+    mutating func beginTransaction(
+        _ scope: ScopeID, _ record: StepRecord, _ isolation: IsolationLevel, _ policy: RetryPolicy, _ slot: Int, _ actions: inout Actions
+    ) {
         let request = newRequest()
-        transactions[ScopeOfRun(run: id(slot), scope: scope)] = Transaction(request: request, record: record, isolation: isolation)
+        transactions[ScopeOfRun(run: id(slot), scope: scope)] = Transaction(request: request, record: record, isolation: isolation, policy: policy)
         runs[slot].transactions.append(scope)
         actions.requests.append(.begin(request, runs[slot].fence, isolation))
     }
@@ -69,7 +73,9 @@ extension EngineStateMachine {
         answer(scope, of: slot, .failure(error), &actions)
     }
 
-    mutating func endTransaction(_ scope: ScopeID, _ outcome: Outcome, _ receiver: CallReceiver, _ slot: Int, _ actions: inout Actions) {
+    mutating func endTransaction(
+        _ scope: ScopeID, _ outcome: Outcome, isFinal: Bool, _ receiver: CallReceiver, _ slot: Int, _ actions: inout Actions
+    ) {
         let owner = ScopeOfRun(run: id(slot), scope: scope)
         runs[slot].outstanding.append((scope, receiver))
         guard var transaction = transactions[owner] else { return answer(scope, of: slot, .stopped, &actions) }
@@ -86,7 +92,8 @@ extension EngineStateMachine {
                 transactions[owner] = transaction
                 return retry(owner, failure, slot, &actions)
             }
-            return recordFailure(owner, failure, slot)
+            // What PostgreSQL said is final, unless it may be otherwise another time.
+            return recordFailure(owner, failure, isFinal: isFinal || transaction.failure.map { !$0.mayPass } ?? false, slot)
         }
         let request = newRequest()
         transaction.state = .committing
@@ -135,7 +142,7 @@ extension EngineStateMachine {
             case .failure(let error) where error.isTransient && query.attempt < configuration.transactionAttempts:
                 // Read-only: run it again without asking the handler, after a while.
                 query.attempt += 1
-                let timer = Timer(transaction: query.owner, attempt: query.attempt)
+                let timer = Timer.transaction(query.owner, attempt: query.attempt)
                 queriesBackingOff[timer] = query
                 statistics.transactionRetries += 1
                 return actions.effects.append(.schedule(timer, after: backOff(query.attempt)))
@@ -157,14 +164,20 @@ extension EngineStateMachine {
         switch end {
         case .committed, .refused(.alreadyRecorded):
             statistics.steps += 1
+            if probation == owner.run { probation = nil }
             forget(owner, slot)
             if case .success(let value) = transaction.record.outcome { answer(owner.scope, of: slot, .value(value), &actions) }
             advance(slot, &actions)
         case .retry(let error) where isRunning: retry(owner, error, slot, &actions)
         case .failed(let error) where isRunning && error.isTransient: retry(owner, error, slot, &actions)
-        case .failed(let error) where isRunning: recordFailure(owner, error, slot)
+        case .failed(let error) where isRunning: recordFailure(owner, error, isFinal: !error.mayPass, slot)
         case .retry, .failed:
             forget(owner, slot)
+            advance(slot, &actions)
+        case .refused(.cancelled(let cancellation)):
+            forget(owner, slot)
+            cancel(slot, .asked(cancellation), &actions)
+            answer(owner.scope, of: slot, .cancelled, &actions)
             advance(slot, &actions)
         case .refused(.fenced):
             forget(owner, slot)
@@ -180,50 +193,57 @@ extension EngineStateMachine {
     /// It was rolled back, and nothing of it is recorded. The body runs again, up to a limit.
     private mutating func retry(_ owner: ScopeOfRun, _ error: WorkflowError, _ slot: Int, _ actions: inout Actions) {
         guard var transaction = transactions[owner] else { return }
-        if transaction.attempt >= configuration.transactionAttempts { return recordFailure(owner, error, slot) }
+        if runs[slot].cancellation != nil {
+            forget(owner, slot)
+            return answer(owner.scope, of: slot, .cancelled, &actions)
+        }
+        if transaction.attempt >= configuration.transactionAttempts { return recordFailure(owner, error, isFinal: true, slot) }
         transaction.attempt += 1
         transaction.state = .backingOff
         transaction.failure = nil
         transactions[owner] = transaction
         statistics.transactionRetries += 1
-        actions.effects.append(.schedule(Timer(transaction: owner, attempt: transaction.attempt), after: backOff(transaction.attempt)))
+        actions.effects.append(.schedule(.transaction(owner, attempt: transaction.attempt), after: backOff(transaction.attempt)))
     }
 
-    mutating func backOffIsOver(_ timer: Timer, _ actions: inout Actions) {
-        let owner = timer.transaction
+    mutating func undoneRunsAgain(_ owner: ScopeOfRun, _ timer: Timer, _ actions: inout Actions) {
         if let query = queriesBackingOff.removeValue(forKey: timer) {
             if let slot = slot(of: owner.run), case .running = runs[slot].phase { send(query, &actions) }
             return
         }
         guard let slot = slot(of: owner.run), case .running = runs[slot].phase, var transaction = transactions[owner],
-            transaction.attempt == timer.attempt, case .backingOff = transaction.state
+            timer == .transaction(owner, attempt: transaction.attempt), case .backingOff = transaction.state
         else { return }
+        if runs[slot].cancellation != nil {
+            forget(owner, slot)
+            return answer(owner.scope, of: slot, .cancelled, &actions)
+        }
         transaction.request = newRequest()
         transaction.state = .open
         transactions[owner] = transaction
         actions.requests.append(.begin(transaction.request, runs[slot].fence, transaction.isolation))
-        answer(owner.scope, of: slot, .retry, &actions)
+        answer(owner.scope, of: slot, .retry, as: .body, &actions)
     }
 
     /// Full jitter below a cap that doubles.
-    private mutating func backOff(_ attempt: Int) -> Duration {
+    mutating func backOff(_ attempt: Int) -> Duration {
         let exponent = min(attempt - 2, 20)
         let cap = min(configuration.retryBase * (1 << exponent), configuration.retryCap)
         return cap * Double.random(in: 0...1, using: &random)
     }
 
-    private mutating func recordFailure(_ owner: ScopeOfRun, _ error: WorkflowError, _ slot: Int) {
+    private mutating func recordFailure(_ owner: ScopeOfRun, _ error: WorkflowError, isFinal: Bool, _ slot: Int) {
         guard let transaction = transactions[owner] else { return }
         var record = transaction.record
         var error = error
         error.step = error.step ?? record.name
         if transaction.attempt > 1 { error.attempt = Int32(transaction.attempt) }
-        record.outcome = .failure(error.storable(limit: maximumPayload).attempted(1))
+        record.outcome = .failure(error.storable(limit: maximumPayload).attempted(record.attempts))
         forget(owner, slot)
-        write(record, scope: owner.scope, slot)
+        endStep(owner.scope, record, isFinal ? .never : transaction.policy, isolation: transaction.isolation, slot)
     }
 
-    private mutating func forget(_ owner: ScopeOfRun, _ slot: Int) {
+    mutating func forget(_ owner: ScopeOfRun, _ slot: Int) {
         transactions[owner] = nil
         runs[slot].transactions.removeAll { $0 == owner.scope }
     }
@@ -247,6 +267,9 @@ extension EngineStateMachine {
 }
 
 extension WorkflowError {
+    /// What PostgreSQL raised may not happen another time: also a lock that was not available, or resources that were short.
+    var mayPass: Bool { isTransient || code == "55P03" || code.utf8.count == 5 && (code.hasPrefix("53") || code.hasPrefix("57P")) }
+
     /// The transaction was undone for a reason that says nothing about the transaction: a serialization failure, a deadlock, a lost connection, a
     /// server that is going down or coming up.
     var isTransient: Bool {

@@ -18,11 +18,11 @@ extension EngineStateMachine {
         pending.stepOwners.append(ScopeOfRun(run: id(slot), scope: scope))
     }
 
-    mutating func write(end outcome: Outcome, reason: String?, _ slot: Int) {
+    mutating func write(end: WorkflowEnd.End, _ slot: Int) {
         runs[slot].phase = .ending
         runs[slot].writes += 1
-        pending.bytes += outcome.size
-        pending.ends.append(WorkflowEnd(fence: runs[slot].fence, outcome: outcome, reason: reason))
+        pending.bytes += end.size
+        pending.ends.append(WorkflowEnd(fence: runs[slot].fence, end: end))
         pending.endOwners.append(id(slot))
     }
 
@@ -53,7 +53,7 @@ extension EngineStateMachine {
         }
         var ends = 0
         while ends < pending.ends.count, room > 0, write.bytes < configuration.writeBytes {
-            write.bytes += pending.ends[ends].outcome.size
+            write.bytes += pending.ends[ends].end.size
             ends += 1
             room -= 1
         }
@@ -102,10 +102,21 @@ extension EngineStateMachine {
         runs[slot].writes -= 1
         switch refusal {
         case nil, .alreadyRecorded:
-            switch record.outcome {
-            case .success(let value): answer(owner.scope, of: slot, .value(value), &actions)
-            case .failure(let error): answer(owner.scope, of: slot, .failure(error), &actions)
+            if probation == owner.run { probation = nil }
+            if record.retryIn != nil {
+                attemptWritten(record, owner, slot, &actions)
+            } else {
+                switch record.outcome {
+                case .success(let value): answer(owner.scope, of: slot, .value(value), &actions)
+                case .failure where owner.scope == Self.compensationScope: answer(owner.scope, of: slot, .value(Array("null".utf8)), &actions)
+                case .failure(let error): answer(owner.scope, of: slot, .failure(error), &actions)
+                }
             }
+            advance(slot, &actions)
+        case .cancelled(let cancellation):
+            cancel(slot, .asked(cancellation), &actions)
+            forgetBackOff(owner.scope, slot)
+            answer(owner.scope, of: slot, .cancelled, &actions)
             advance(slot, &actions)
         case .fenced: fenced(slot, &actions)
         case .invalid(let error): condemn(slot, error, step: record.name, &actions)
@@ -114,7 +125,7 @@ extension EngineStateMachine {
 
     mutating func fenced(_ slot: Int, _ actions: inout Actions) {
         switch runs[slot].phase {
-        case .running, .closing, .stopping(.handBack), .stopping(.condemned):
+        case .running, .closing, .handling, .stopping(.handBack), .stopping(.condemned), .stopping(.parked), .stopping(.continued):
             statistics.fenced += 1
             actions.effects.append(.note(id(slot), .fenced))
             stop(slot, .lost, &actions)
@@ -134,10 +145,10 @@ extension EngineStateMachine {
         if error.step == nil { error.step = step }
         switch runs[slot].phase {
         case .running, .closing: stop(slot, .condemned(error, reason: "error"), &actions)
-        case .stopping(.handBack):
+        case .stopping(.handBack), .stopping(.parked):
             runs[slot].phase = .stopping(.condemned(error, reason: "error"))
             advance(slot, &actions)
-        case .stopping, .ending, .resolved: advance(slot, &actions)
+        case .handling, .stopping, .ending, .resolved: advance(slot, &actions)
         case .free: break
         }
     }
@@ -148,20 +159,25 @@ extension EngineStateMachine {
         guard case .ending = runs[slot].phase else { return advance(slot, &actions) }
         switch refusal {
         case nil, .alreadyRecorded:
-            if case .success = end.outcome { statistics.succeeded += 1 } else { statistics.failed += 1 }
+            switch end.end {
+            case .succeeded: statistics.succeeded += 1
+            case .failed: statistics.failed += 1
+            case .cancelled: statistics.cancelled += 1
+            case .continued: statistics.continued += 1
+            }
             resolve(slot, &actions)
-        case .fenced: fenced(slot, &actions)
+        case .fenced, .cancelled: fenced(slot, &actions)
         case .invalid(let error):
             runs[slot].refusedEnds += 1
             if runs[slot].refusedEnds == 1 {
                 // The output was refused: the workflow fails with that.
                 actions.effects.append(.note(id(slot), .endRefused(error)))
-                write(end: .failure(error.storable(limit: maximumPayload)), reason: "error", slot)
+                write(end: .failed(error.storable(limit: maximumPayload), reason: "error"), slot)
             } else if runs[slot].refusedEnds == 2 {
                 let plain = WorkflowError(
                     code: "not_storable", type: "Pawl.Engine", message: "The workflow ended, and the database refused its outcome and then the reason for that."
                 )
-                write(end: .failure(plain), reason: "error", slot)
+                write(end: .failed(plain, reason: "error"), slot)
             } else {
                 statistics.abandoned += 1
                 actions.effects.append(.note(id(slot), .abandoned(error)))
@@ -173,12 +189,24 @@ extension EngineStateMachine {
     /// A lost run's rows are not sent: they would only be refused.
     mutating func dropUnsentWrites(of slot: Int) {
         let owner = id(slot)
+        dropUnsentCalls(of: slot)
         guard runs[slot].writes > 0, pending.stepOwners.contains(where: { $0.run == owner }) else { return }
         for index in pending.stepOwners.indices.reversed() where pending.stepOwners[index].run == owner {
             pending.bytes -= pending.steps[index].outcome.size + pending.steps[index].name.utf8.count
             pending.steps.remove(at: index)
             pending.stepOwners.remove(at: index)
             runs[slot].writes -= 1
+        }
+    }
+}
+
+extension WorkflowEnd.End {
+    /// Roughly the bytes it takes on the wire.
+    var size: Int {
+        switch self {
+        case .succeeded(let value), .continued(let value): value.count + 64
+        case .failed(let error, _): Outcome.failure(error).size
+        case .cancelled(_, let error): error.map { Outcome.failure($0).size } ?? 64
         }
     }
 }

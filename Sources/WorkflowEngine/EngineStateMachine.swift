@@ -1,3 +1,5 @@
+import DequeModule
+
 /// What the engine does next, decided from events alone: no clock, no lock, no logger, no async. The driver (`WorkflowEngine`) feeds it what handlers
 /// call and what the store answers, then does what it says.
 ///
@@ -10,7 +12,6 @@ struct EngineStateMachine {
         case start(maximumPayload: Int)
         case call(RunID, RunCall)
         case store(StoreEvent)
-        /// A back-off is over.
         case timer(Timer)
         /// Take nothing new; let what runs go on.
         case drain
@@ -18,6 +19,10 @@ struct EngineStateMachine {
         case stopAll
         /// A `release` was carried out, or was too early: a call is still on its way here, and releases it later.
         case released(RunID)
+        /// A `rest` found that nothing happens in the run before one of its waits is over.
+        case resting(RunID)
+        /// A `park` stopped it.
+        case parked(RunID)
         /// Everything that was there has been handled: send what has become ready.
         case flush
     }
@@ -26,8 +31,17 @@ struct EngineStateMachine {
     enum Effect {
         case start(RunID, ClaimedWorkflow)
         case interrupt(RunID)
-        /// With the scope whose call it settles, if any.
-        case answer(RunID, ScopeID?, CallReceiver, CallAnswer)
+        /// The workflow is being cancelled.
+        case cancel(RunID)
+        case interruptStep(RunID, ScopeID)
+        /// With the scope whose call it settles, if any, and how.
+        case answer(RunID, (scope: ScopeID, ScopeTree.Settlement)?, CallReceiver, CallAnswer)
+        /// The call of the scope waits.
+        case waits(RunID, ScopeID)
+        /// Ask whether anything happens in the run but waiting: `resting`.
+        case rest(RunID)
+        /// Stop it, if nothing does: `parked`. Allowed once that many calls of the run have been sent.
+        case park(RunID, assumeIdle: Bool, handledCalls: Int)
         /// Allowed once that many calls of the run have been sent.
         case release(RunID, handledCalls: Int)
         case schedule(Timer, after: Duration)
@@ -41,9 +55,19 @@ struct EngineStateMachine {
         var effects: [Effect] = []
     }
 
-    struct Timer: Hashable {
-        var transaction: ScopeOfRun
-        var attempt: Int
+    enum Timer: Hashable {
+        /// The body of an undone transaction, or a query, runs again.
+        case transaction(ScopeOfRun, attempt: Int)
+        /// The rest name the state they were made for by its token: another one is none of theirs.
+        case wait(ScopeOfRun, token: UInt64)
+        case backOff(ScopeOfRun, token: UInt64)
+        /// The time of an attempt, or of all attempts of a step.
+        case attempt(ScopeOfRun, token: UInt64)
+        case step(ScopeOfRun, token: UInt64)
+        case deadline(RunID)
+        case park(RunID, token: UInt64)
+        case handler(RunID)
+        case clearing(token: UInt64)
     }
 
     enum Note {
@@ -54,6 +78,9 @@ struct EngineStateMachine {
         case abandoned(WorkflowError)
         case lifeLost(runs: Int)
         case handedBack
+        case parked
+        case cancelling(CancelCause)
+        case clearing
     }
 
     struct ScopeOfRun: Hashable {
@@ -69,6 +96,8 @@ struct EngineStateMachine {
         case free
         /// Its handler runs. → closing, stopping
         case running
+        /// The database runs its function, for the nth time. → ending, stopping (lost), resolved
+        case handling(attempt: Int)
         /// Its handler has finished; writes of its branches are still on their way. → ending, stopping
         case closing(RunOutcome)
         /// Stopped by the engine; whatever its handler says is ignored. → ending (condemned), resolved
@@ -86,6 +115,16 @@ struct EngineStateMachine {
         case handBack
         /// It fails with this.
         indirect case condemned(WorkflowError, reason: String)
+        /// It goes back to being rows.
+        case parked
+        /// It begins anew with this input.
+        case continued(JSONBytes)
+    }
+
+    /// Why a workflow is being cancelled.
+    enum CancelCause: Equatable {
+        case asked(Cancellation)
+        case deadline
     }
 
     struct Run {
@@ -103,6 +142,21 @@ struct EngineStateMachine {
         /// Calls without an answer: at most one for each scope.
         var outstanding: [(scope: ScopeID, receiver: CallReceiver)] = []
         var transactions: [ScopeID] = []
+        var waits: [Wait] = []
+        var backOffs: [BackOff] = []
+        /// Bodies whose time is limited.
+        var limits: [TimeLimit] = []
+        /// It only waits, and takes no place among the running ones.
+        var isResting = false
+        /// Tells one rest from the next.
+        var restToken: UInt64 = 0
+        var cancellation: CancelCause?
+        /// Some call was answered that it is being cancelled.
+        var toldCancelled = false
+        /// What compensations were begun for.
+        var compensation: WorkflowError?
+        /// Microseconds to the deadline when its timer was last set.
+        var deadlineLeft: Int64 = 0
     }
 
     enum Mode { case idle, running, draining, drained }
@@ -128,6 +182,25 @@ struct EngineStateMachine {
     var requests: [RequestID: OutstandingSQL] = [:]
     var queriesBackingOff: [Timer: Query] = [:]
 
+    // Durable calls, emissions, waits.
+    var pendingCalls: [DurableCall] = []
+    var pendingCallOwners: [ScopeOfRun] = []
+    var calls: [RequestID: [ScopeOfRun]] = [:]
+    var emissions = Emissions()
+    var parkings: [Parking] = []
+    /// Resting runs, the longest first; some have gone on since.
+    var resting = Deque<(run: RunID, token: UInt64)>()
+    var slots: [Int64: Int32] = [:]
+    var lastToken: UInt64 = 0
+
+    // SQL functions, and what must run alone.
+    var handlerRequests: [RequestID: RunID] = [:]
+    var suspects = false
+    /// Nothing is claimed until nothing runs here, so that a suspect can run alone.
+    var isClearing = false
+    var clearingToken: UInt64 = 0
+    var probation: RunID?
+
     init(configuration: EngineConfiguration) {
         self.configuration = configuration
         random = SplitMix64(state: configuration.seed)
@@ -145,8 +218,13 @@ struct EngineStateMachine {
         case .store(.written(let request, let steps, let ends)): written(request, steps: steps, ends: ends, &actions)
         case .store(.executed(let request, let result)): executed(request, result, &actions)
         case .store(.transactionEnded(let request, let end)): transactionEnded(request, end, &actions)
+        case .store(.performed(let request, let results)): performed(request, results, &actions)
+        case .store(.emitted(let request, let refused)): emitted(request, refused, &actions)
+        case .store(.handlerRan(let request, let end)): handlerRan(request, end, &actions)
+        case .store(.signalled(let signals)): signalled(signals, &actions)
+        case .store(.suspects(let exist)): setSuspects(exist, &actions)
         case .store(.lifeLost): lifeLost(&actions)
-        case .timer(let timer): backOffIsOver(timer, &actions)
+        case .timer(let timer): handle(timer, &actions)
         case .drain: drain(&actions)
         case .stopAll:
             drain(&actions)
@@ -154,6 +232,8 @@ struct EngineStateMachine {
                 if case .running = runs[slot].phase { stop(slot, .handBack, &actions) }
             }
         case .released(let id): free(id)
+        case .resting(let id): rest(id, &actions)
+        case .parked(let id): if let slot = slot(of: id) { stop(slot, .parked, &actions) }
         case .flush: flush(&actions)
         }
     }
@@ -165,24 +245,39 @@ struct EngineStateMachine {
             // Over for the engine: every call is told so, except what was decided before.
             switch call {
             case .answer(let receiver, let answer): actions.effects.append(.answer(id, nil, receiver, answer))
-            case .endStep(_, _, let receiver), .execute(_, _, let receiver), .refusedStatement(_, _, let receiver),
-                .endTransaction(_, _, let receiver), .query(_, _, _, let receiver):
+            case .endStep(_, _, _, let receiver), .execute(_, _, let receiver), .refusedStatement(_, _, let receiver),
+                .endTransaction(_, _, _, let receiver), .query(_, _, _, let receiver), .backOff(_, _, _, _, _, let receiver),
+                .perform(_, _, let receiver), .emit(_, let receiver), .compensate(_, _, let receiver), .continueAsNew(_, let receiver):
                 actions.effects.append(.answer(id, nil, receiver, .stopped))
             case .finish: runs[slot].handlerFinished = true
-            case .beginTransaction, .condemn: break
+            case .begin, .offer, .condemn: break
             }
             return advance(slot, &actions)
         }
+        if runs[slot].isResting { goOn(slot) }
+        if runs[slot].cancellation != nil, discard(call, slot, &actions) { return }
         switch call {
-        case .endStep(let scope, let record, let receiver):
+        case .begin(let scope, let record, let isolation, let policy): begin(scope, record, isolation, policy, slot, &actions)
+        case .backOff(let scope, let record, let isolation, let policy, let dueIn, let receiver):
+            resumeBackOff(scope, record, isolation, policy, dueIn: dueIn, receiver, slot, &actions)
+        case .endStep(let scope, let record, let policy, let receiver):
             runs[slot].outstanding.append((scope, receiver))
-            write(record, scope: scope, slot)
-        case .beginTransaction(let scope, let record, let isolation): beginTransaction(scope, record, isolation, slot, &actions)
+            endStep(scope, record, policy, slot)
         case .execute(let scope, let statement, let receiver): execute(scope, statement, receiver, slot, &actions)
         case .refusedStatement(let scope, let error, let receiver): refuseStatement(scope, error, receiver, slot, &actions)
-        case .endTransaction(let scope, let outcome, let receiver): endTransaction(scope, outcome, receiver, slot, &actions)
+        case .endTransaction(let scope, let outcome, let isFinal, let receiver):
+            endTransaction(scope, outcome, isFinal: isFinal, receiver, slot, &actions)
         case .query(let scope, let record, let statement, let receiver): query(scope, record, statement, receiver, slot, &actions)
-        case .answer(let receiver, let answer): actions.effects.append(.answer(id, nil, receiver, answer))
+        case .perform(let scope, let call, let receiver): perform(scope, call, receiver, slot)
+        case .offer(let scope, let index, let outcome): offer(scope, index: index, outcome, slot)
+        case .emit(let emission, let receiver): emit(emission, receiver, slot, &actions)
+        case .compensate(let record, let error, let receiver): compensate(record, error, receiver, slot, &actions)
+        case .continueAsNew(let input, let receiver):
+            actions.effects.append(.answer(id, nil, receiver, .stopped))
+            stop(slot, .continued(input), &actions)
+        case .answer(let receiver, let answer):
+            if case .cancelled = answer { runs[slot].toldCancelled = true }
+            actions.effects.append(.answer(id, nil, receiver, answer))
         case .condemn(let error, let reason): stop(slot, .condemned(error, reason: reason), &actions)
         case .finish(let outcome):
             runs[slot].handlerFinished = true
@@ -192,16 +287,31 @@ struct EngineStateMachine {
         }
     }
 
+    private mutating func handle(_ timer: Timer, _ actions: inout Actions) {
+        switch timer {
+        case .transaction(let owner, _): undoneRunsAgain(owner, timer, &actions)
+        case .wait(let owner, let token): waitIsDue(owner, token, &actions)
+        case .backOff(let owner, let token): backOffIsOver(owner, token, &actions)
+        case .attempt(let owner, let token), .step(let owner, let token): timeIsUp(owner, token, isStep: timer == .step(owner, token: token), &actions)
+        case .deadline(let id): deadline(id, &actions)
+        case .park(let id, let token):
+            if let slot = slot(of: id), runs[slot].isResting, runs[slot].restToken == token { park(slot, assumeIdle: true, &actions) }
+        case .handler(let id):
+            if let slot = slot(of: id), case .handling = runs[slot].phase { runHandler(slot, &actions) }
+        case .clearing(let token): if token == clearingToken { clearOrClaim(&actions) }
+        }
+    }
+
     // MARK: Claims
 
     /// How many more workflows fit: free slots, as long as the ends of finished ones do not pile up unwritten.
     private var room: Int {
-        guard mode == .running else { return 0 }
+        guard mode == .running, !isClearing, probation == nil else { return 0 }
         return max(
             0,
             min(
-                configuration.concurrency - statistics.running, 2 * configuration.concurrency - statistics.unresolved,
-                configuration.claimBatch))
+                configuration.concurrency - statistics.running,
+                2 * configuration.concurrency - (statistics.unresolved - statistics.resting), configuration.claimBatch))
     }
 
     private mutating func claimed(_ workflows: [ClaimedWorkflow], _ actions: inout Actions) {
@@ -213,6 +323,7 @@ struct EngineStateMachine {
             statistics.handedBack += workflows.count
             return
         }
+        if workflows.isEmpty { return setSuspects(false, &actions) }
         for workflow in workflows {
             let slot: Int
             if let free = freeSlots.popLast() {
@@ -222,11 +333,20 @@ struct EngineStateMachine {
                 runs.append(Run())
             }
             runs[slot].fence = workflow.fence
-            runs[slot].phase = .running
+            runs[slot].cancellation = workflow.cancellation.map { .asked($0) }
+            slots[workflow.fence.key] = Int32(slot)
             statistics.claimed += 1
             statistics.running += 1
             statistics.unresolved += 1
-            actions.effects.append(.start(id(slot), workflow))
+            if workflow.isOnProbation { probation = id(slot) }
+            setDeadline(workflow.deadlineIn, slot, &actions)
+            if workflow.isSQLHandler {
+                startHandler(slot, &actions)
+            } else {
+                runs[slot].phase = .running
+                runs[slot].compensation = compensation(in: workflow.recordedSteps)
+                actions.effects.append(.start(id(slot), workflow))
+            }
         }
     }
 
@@ -235,18 +355,14 @@ struct EngineStateMachine {
     /// Takes a run to its next phase, if nothing holds it in this one.
     mutating func advance(_ slot: Int, _ actions: inout Actions) {
         switch runs[slot].phase {
-        case .free, .running, .ending: return
+        case .free, .running, .handling, .ending: return
         case .closing(let outcome):
             dropTransactions(of: slot, &actions)
             guard runs[slot].writes == 0 else { return }
             answerStopped(slot, &actions)
-            switch outcome {
-            case .success(let value): write(end: .success(value), reason: nil, slot)
-            case .failure(let error, let reason):
-                write(end: .failure(error), reason: ["determinism", "bad_input"].contains(reason) ? reason : "error", slot)
-                actions.effects.append(.note(id(slot), .failed(error)))
-            case .stopped: write(end: .failure(.stoppedItself), reason: "error", slot)
-            }
+            let end = end(after: outcome, slot)
+            if case .failed(let error, _) = end { actions.effects.append(.note(id(slot), .failed(error))) }
+            write(end: end, slot)
         case .stopping(.lost): resolve(slot, &actions)
         case .stopping(.handBack):
             guard runs[slot].writes == 0 else { return }
@@ -256,7 +372,16 @@ struct EngineStateMachine {
             resolve(slot, &actions)
         case .stopping(.condemned(let error, let reason)):
             guard runs[slot].writes == 0 else { return }
-            write(end: .failure(error), reason: reason, slot)
+            write(end: .failed(error, reason: reason), slot)
+        case .stopping(.continued(let input)):
+            guard runs[slot].writes == 0 else { return }
+            write(end: .continued(input: input), slot)
+        case .stopping(.parked):
+            guard runs[slot].writes == 0 else { return }
+            parkings.append(Parking(fence: runs[slot].fence, waitingFor: runs[slot].waitingFor))
+            statistics.parked += 1
+            actions.effects.append(.note(id(slot), .parked))
+            resolve(slot, &actions)
         case .resolved:
             guard runs[slot].handlerFinished else { return }
             actions.effects.append(.release(id(slot), handledCalls: runs[slot].handledCalls))
@@ -266,7 +391,10 @@ struct EngineStateMachine {
     /// Stops a run: told first, so that no later call does anything, then its outstanding calls are answered.
     mutating func stop(_ slot: Int, _ cause: StopCause, _ actions: inout Actions) {
         switch (runs[slot].phase, cause) {
-        case (.running, _): statistics.running -= 1
+        case (.running, _):
+            if runs[slot].isResting { goOn(slot) }
+            statistics.running -= 1
+        case (.handling, .lost): statistics.running -= 1
         case (.closing, _): break
         case (.stopping, .lost):
             runs[slot].phase = .stopping(.lost)
@@ -278,7 +406,7 @@ struct EngineStateMachine {
         switch cause {
         case .lost: dropUnsentWrites(of: slot)
         case .condemned(let error, _): actions.effects.append(.note(id(slot), .condemned(error)))
-        case .handBack: break
+        case .handBack, .parked, .continued: break
         }
         runs[slot].phase = .stopping(cause)
         dropTransactions(of: slot, &actions)
@@ -289,6 +417,8 @@ struct EngineStateMachine {
     mutating func resolve(_ slot: Int, _ actions: inout Actions) {
         runs[slot].phase = .resolved
         statistics.unresolved -= 1
+        slots[runs[slot].fence.key] = nil
+        if probation == id(slot) { probation = nil }
         if !runs[slot].handlerFinished { statistics.lingering += 1 }
         runs[slot].lingers = !runs[slot].handlerFinished
         advance(slot, &actions)
@@ -305,21 +435,29 @@ struct EngineStateMachine {
         statistics.livesLost += 1
         actions.effects.append(.note(nil, .lifeLost(runs: statistics.unresolved)))
         releases.removeAll()
+        parkings.removeAll()
         for slot in runs.indices { stop(slot, .lost, &actions) }
         // Whether the claim outlived the life or not: asking again is the same as changing its limit.
-        if let claim, mode == .running { actions.requests.append(.claim(limit: claim)) }
+        if let claim, mode == .running { actions.requests.append(.claim(limit: claim, alone: false)) }
     }
 
     private mutating func drain(_ actions: inout Actions) {
         guard mode == .running || mode == .idle else { return }
         mode = .draining
-        if claim != nil { actions.requests.append(.claim(limit: 0)) }
+        if claim != nil { actions.requests.append(.claim(limit: 0, alone: false)) }
+        parkAll(&actions)
     }
 
     // MARK: Sending
 
     private mutating func flush(_ actions: inout Actions) {
         flushWrites(&actions)
+        flushCalls(&actions)
+        flushEmissions(&actions)
+        if !parkings.isEmpty {
+            actions.requests.append(.park(parkings))
+            parkings.removeAll()
+        }
         if !releases.isEmpty {
             actions.requests.append(.release(releases))
             releases.removeAll()
@@ -327,9 +465,12 @@ struct EngineStateMachine {
         let room = room
         if room > claim ?? 0 {
             claim = room
-            actions.requests.append(.claim(limit: room))
+            actions.requests.append(.claim(limit: room, alone: false))
+        } else if isClearing, mode == .running, probation == nil, claim == nil, statistics.unresolved == 0 {
+            claim = 1
+            actions.requests.append(.claim(limit: 1, alone: true))
         }
-        if mode == .draining, statistics.unresolved == 0, writes.isEmpty {
+        if mode == .draining, statistics.unresolved == 0, writes.isEmpty, calls.isEmpty, !emissions.isInFlight {
             mode = .drained
             actions.effects.append(.drained)
         }
@@ -350,15 +491,24 @@ struct EngineStateMachine {
         return slot < runs.count && runs[slot].generation == id.generation ? slot : nil
     }
 
+    mutating func newToken() -> UInt64 {
+        lastToken += 1
+        return lastToken
+    }
+
     /// Answers the call of a scope, unless it was answered when the run stopped.
-    mutating func answer(_ scope: ScopeID, of slot: Int, _ answer: CallAnswer, _ actions: inout Actions) {
+    mutating func answer(
+        _ scope: ScopeID, of slot: Int, _ answer: CallAnswer, as settlement: ScopeTree.Settlement = .over, _ actions: inout Actions
+    ) {
         guard let index = runs[slot].outstanding.firstIndex(where: { $0.scope == scope }) else { return }
         let receiver = runs[slot].outstanding.remove(at: index).receiver
-        actions.effects.append(.answer(id(slot), scope, receiver, answer))
+        if runs[slot].isResting { goOn(slot) }
+        if case .cancelled = answer { runs[slot].toldCancelled = true }
+        actions.effects.append(.answer(id(slot), (scope, settlement), receiver, answer))
     }
 
     private mutating func answerStopped(_ slot: Int, _ actions: inout Actions) {
-        for (scope, receiver) in runs[slot].outstanding { actions.effects.append(.answer(id(slot), scope, receiver, .stopped)) }
+        for (scope, receiver) in runs[slot].outstanding { actions.effects.append(.answer(id(slot), (scope, .over), receiver, .stopped)) }
         runs[slot].outstanding.removeAll(keepingCapacity: true)
     }
 }

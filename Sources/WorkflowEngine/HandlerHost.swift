@@ -21,19 +21,35 @@ package struct CallReceiver: @unchecked Sendable {  // pointers the engine never
 /// What a call of a handler's context answers.
 package enum CallAnswer: Sendable {
     case value(JSONBytes)
+    /// The timeout of a wait passed: `PAWL_NONE`.
+    case none
     indirect case failure(WorkflowError)
+    /// The workflow is being cancelled: `PAWL_CANCELLED`.
+    case cancelled
     /// The run is over: `PAWL_STOPPED`.
     case stopped
     indirect case misuse(WorkflowError)
-    /// The transaction's body must run again.
+    /// The body of the step or transaction must run again.
     case retry
+    /// To a begin that answered `pending`: the body may run now.
+    case execute
 }
 
-/// What the engine tells a handler. For one run: `start`, then answers and at most one `interrupt`, then `release`, in that order.
+package enum InterruptReason: Sendable {
+    /// Every call answers `stopped` from now on.
+    case stopped
+    /// Every call that is not part of a compensation answers `cancelled` from now on.
+    case cancelled
+}
+
+/// What the engine tells a handler. For one run: `start`, then answers and interrupts (`cancelled` at most once, `stopped` at most once and last), then
+/// `release`, in that order.
 package enum Delivery: Sendable {
     case start(WorkflowRun)
     case answer(WorkflowRun, CallReceiver, CallAnswer)
-    case interrupt(WorkflowRun)
+    case interrupt(WorkflowRun, InterruptReason)
+    /// The time of the attempt whose body runs in that scope is up.
+    case interruptStep(WorkflowRun, ScopeID)
     /// The last word about the run: it finished and nothing is outstanding.
     case release(WorkflowRun)
 }

@@ -8,8 +8,10 @@ struct ScopeTree {
         case body
         /// SQL of the transaction is on its way.
         case executing
-        /// The outcome is being recorded.
+        /// The outcome is being recorded, or a durable call performed.
         case ending
+        /// Nothing happens here before a wait or a back-off is over.
+        case waiting
     }
 
     struct OpenStep {
@@ -18,11 +20,17 @@ struct ScopeTree {
         var number: Int32
         var startedAt: Int64
         var call: Call
+        var attempt: Int32 = 1
+        var policy = RetryPolicy.standard
     }
 
     enum Begun {
         case execute
+        /// The next attempt begins after so many microseconds from the claim.
+        case backingOff(dueIn: Int64)
         case recorded(Outcome)
+        /// Nothing is recorded, and nothing new begins: the workflow is being cancelled.
+        case cancelled
         case misuse(WorkflowError)
         /// Recorded as another kind: the handler's code does not fit what happened before.
         case determinism(WorkflowError)
@@ -31,16 +39,25 @@ struct ScopeTree {
     private struct Scope {
         /// Of its steps: "" for the root, else "left/".
         var prefix: String
+        var parent: ScopeID
         var steps = NameCounts()
         var branches = NameCounts()
+        var compensations = NameCounts()
         var open: OpenStep?
+        var isClosed = false
+        var openBranches = 0
         /// The step in whose body this scope was made: nothing may run in it.
         var madeInside: String?
     }
 
-    private var scopes: [Scope] = [Scope(prefix: "")]
+    private var scopes: [Scope] = [Scope(prefix: "", parent: 0)]
+    /// What this run has not come to yet.
     private var recorded: [String: RecordedStep] = [:]
     private var nextNumber: Int32 = 1
+
+    /// No step that a handler names has a "%" followed by anything but digits.
+    static let compensationMarker = "%compensate"
+    private static let compensationPrefix = "%compensate/"
 
     init(recordedSteps: [RecordedStep]) {
         guard !recordedSteps.isEmpty else { return }
@@ -56,26 +73,75 @@ struct ScopeTree {
         guard parent < scopes.count, scopes.count < Int(Int32.max) else { return nil }
         let index = Int(parent)
         guard let path = Self.path(scopes[index].prefix, name, counts: &scopes[index].branches), path.utf8.count < Self.maximumNameBytes else { return nil }
-        scopes.append(Scope(prefix: path + "/", madeInside: scopes[index].open?.path ?? scopes[index].madeInside))
+        scopes.append(Scope(prefix: path + "/", parent: parent, madeInside: scopes[index].open?.path ?? scopes[index].madeInside))
+        scopes[index].openBranches += 1
         return ScopeID(scopes.count - 1)
     }
 
-    mutating func begin(_ kind: StepKind, scope: ScopeID, name: String, now: () -> Int64) -> Begun {
+    /// The branch is used no more. The root stays.
+    mutating func close(_ scope: ScopeID) {
+        guard scope > 0, scope < scopes.count, !scopes[Int(scope)].isClosed else { return }
+        scopes[Int(scope)].isClosed = true
+        scopes[Int(scopes[Int(scope)].parent)].openBranches -= 1
+    }
+
+    /// `recordedOnly`: what is recorded is answered, and nothing new begins.
+    mutating func begin(
+        _ kind: StepKind, scope: ScopeID, name: String, policy: RetryPolicy = .standard, recordedOnly: Bool = false, now: () -> Int64
+    ) -> Begun {
         guard scope < scopes.count else { return .misuse(.unknownScope(scope, step: name)) }
         let index = Int(scope)
         if let outer = scopes[index].madeInside { return .misuse(.branchInsideStep(kind, name, scope: scopes[index].prefix, outer: outer)) }
         if let open = scopes[index].open { return .misuse(.busyScope(kind, name, open: open)) }
         if name.isEmpty || name.utf8.contains(0) { return .misuse(.badStepName(name, kind)) }
-        guard let path = Self.path(scopes[index].prefix, name, counts: &scopes[index].steps), path.utf8.count <= Self.maximumNameBytes else {
-            return .misuse(.badStepName(name, kind))
-        }
-        if !recorded.isEmpty, let step = recorded[path] {
+        let found =
+            kind == .compensation
+            ? Self.path(Self.compensationPrefix + scopes[index].prefix, name, counts: &scopes[index].compensations)
+            : Self.path(scopes[index].prefix, name, counts: &scopes[index].steps)
+        guard let path = found, path.utf8.count <= Self.maximumNameBytes else { return .misuse(.badStepName(name, kind)) }
+        var open = OpenStep(path: path, kind: kind, number: nextNumber, startedAt: now(), call: .body, policy: policy)
+        if !recorded.isEmpty, let step = recorded.removeValue(forKey: path) {
             if step.kind != kind.rawValue { return .determinism(.otherKind(path, kind, recorded: step.kind)) }
-            return .recorded(step.outcome)
+            switch step.state {
+            case .done(let outcome): return .recorded(outcome)
+            case _ where recordedOnly: return .cancelled
+            case .waiting:
+                open.number = step.number
+                scopes[index].open = open
+                return .execute
+            case .retrying(let attempts, let dueIn):
+                open.number = step.number
+                open.attempt = attempts &+ 1
+                if dueIn > 0 { open.call = .waiting }
+                scopes[index].open = open
+                return dueIn > 0 ? .backingOff(dueIn: dueIn) : .execute
+            }
         }
-        scopes[index].open = OpenStep(path: path, kind: kind, number: nextNumber, startedAt: now(), call: .body)
+        if recordedOnly { return .cancelled }
+        scopes[index].open = open
         nextNumber &+= 1
         return .execute
+    }
+
+    /// Whether steps of this scope, or of branches below it, are recorded that the run has not come to.
+    func hasUnvisitedSteps(in scope: ScopeID) -> Bool {
+        guard scope < scopes.count else { return false }
+        let prefix = scopes[Int(scope)].prefix
+        return recorded.keys.contains { $0.hasPrefix(prefix) && !$0.hasPrefix(Self.compensationMarker) }
+    }
+
+    /// Names of recorded steps that the run has not come to, in the order they were recorded.
+    var unvisitedSteps: [String] { recorded.values.sorted { $0.number < $1.number }.map(\.name) }
+
+    /// The failure that compensations were begun for, if they were.
+    var compensationFailure: Outcome? {
+        guard let step = recorded[Self.compensationMarker], case .done(let outcome) = step.state else { return nil }
+        return outcome
+    }
+
+    mutating func takeNumber() -> Int32 {
+        defer { nextNumber &+= 1 }
+        return nextNumber
     }
 
     func openStep(in scope: ScopeID) -> OpenStep? { scope < scopes.count ? scopes[Int(scope)].open : nil }
@@ -84,10 +150,41 @@ struct ScopeTree {
 
     mutating func setCall(_ call: Call, in scope: ScopeID) { scopes[Int(scope)].open?.call = call }
 
+    /// Forgets what was begun: it was refused after all.
+    mutating func abandon(_ scope: ScopeID) { scopes[Int(scope)].open = nil }
+
     /// The answer of the scope's call is on its way to the handler, which may then call again.
-    mutating func settle(_ scope: ScopeID, bodyRunsAgain: Bool) {
+    mutating func settle(_ scope: ScopeID, _ next: Settlement) {
         guard scope < scopes.count, let open = scopes[Int(scope)].open else { return }
-        if open.call == .ending, !bodyRunsAgain { scopes[Int(scope)].open = nil } else { scopes[Int(scope)].open?.call = .body }
+        switch next {
+        case .over where open.call == .executing, .body: scopes[Int(scope)].open?.call = .body
+        case .over: scopes[Int(scope)].open = nil
+        case .nextAttempt:
+            scopes[Int(scope)].open?.call = .body
+            scopes[Int(scope)].open?.attempt += 1
+        }
+    }
+
+    enum Settlement {
+        /// SQL was answered, or the step is over.
+        case over
+        /// The body runs again: as the same attempt,
+        case body
+        /// or as the next one.
+        case nextAttempt
+    }
+
+    /// Whether nothing happens in the run before one of its waits is over. A scope that is in use and in no call may be computing: then it is quiet only
+    /// if `assumeIdle`.
+    func isQuiet(assumeIdle: Bool) -> Bool {
+        for scope in scopes {
+            if let open = scope.open {
+                guard open.call == .waiting else { return false }
+            } else if !assumeIdle, !scope.isClosed, scope.openBranches == 0 {
+                return false
+            }
+        }
+        return true
     }
 
     /// Any step that is open, for a finish that should not find one.

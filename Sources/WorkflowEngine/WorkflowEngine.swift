@@ -1,4 +1,5 @@
 import Glibc
+import HeapModule
 import Locking
 
 /// How a drain went.
@@ -35,14 +36,24 @@ package final class WorkflowEngine: @unchecked Sendable {  // mailbox and publis
     private var deliveries: [Delivery] = []
     private var mailboxStatistics = EngineStatistics()
     private var lastPublished = EngineStatistics()
-    private var timers: [(due: UInt64, alarm: Alarm)] = []
+    private var timers = Heap<Timed>()
     private var drainCompletions: [@Sendable (DrainReport) -> Void] = []
 
     private enum Alarm {
-        case backOff(EngineStateMachine.Timer)
+        case machine(EngineStateMachine.Timer)
         case stopAll
         case giveUpDraining
     }
+
+    private struct Timed: Comparable {
+        var due: UInt64
+        /// Of two that are due at once the one that was set first.
+        var order: UInt64
+        var alarm: Alarm
+        static func < (one: Timed, other: Timed) -> Bool { (one.due, one.order) < (other.due, other.order) }
+        static func == (one: Timed, other: Timed) -> Bool { one.order == other.order }
+    }
+    private var timersSet: UInt64 = 0
 
     /// `wake` may be called on any thread: once each time there is something to do while the loop waits. It must end the wait of the owner's loop.
     package init(
@@ -147,7 +158,9 @@ package final class WorkflowEngine: @unchecked Sendable {  // mailbox and publis
     private func perform(_ effect: EngineStateMachine.Effect) {
         switch effect {
         case .start(let id, let workflow):
-            let run = WorkflowRun(workflow: workflow, id: id, mailbox: mailbox, clock: clock, maximumPayload: machine.maximumPayload)
+            let run = WorkflowRun(
+                workflow: workflow, id: id, mailbox: mailbox, clock: clock, maximumPayload: machine.maximumPayload,
+                valueSeed: machine.configuration.valueSeed)
             let slot = Int(id.slot)
             while runs.count <= slot { runs.append(nil) }
             runs[slot] = run
@@ -155,21 +168,29 @@ package final class WorkflowEngine: @unchecked Sendable {  // mailbox and publis
         case .interrupt(let id):
             guard let run = runs[Int(id.slot)] else { return }
             run.markStopped()
-            deliveries.append(.interrupt(run))
-        case .answer(let id, let scope, let receiver, let answer):
+            deliveries.append(.interrupt(run, .stopped))
+        case .cancel(let id):
             guard let run = runs[Int(id.slot)] else { return }
-            if let scope {
-                var bodyRunsAgain = false
-                if case .retry = answer { bodyRunsAgain = true }
-                run.settle(scope, bodyRunsAgain: bodyRunsAgain)
-            }
+            run.markCancelled()
+            deliveries.append(.interrupt(run, .cancelled))
+        case .interruptStep(let id, let scope):
+            guard let run = runs[Int(id.slot)] else { return }
+            deliveries.append(.interruptStep(run, scope))
+        case .answer(let id, let settled, let receiver, let answer):
+            guard let run = runs[Int(id.slot)] else { return }
+            if let settled { run.settle(settled.scope, settled.1) }
             deliveries.append(.answer(run, receiver, answer))
+        case .waits(let id, let scope): runs[Int(id.slot)]?.setWaiting(scope)
+        case .rest(let id):
+            if runs[Int(id.slot)]?.isAtRest == true { machine.handle(.resting(id), &actions) }
+        case .park(let id, let assumeIdle, let handledCalls):
+            if runs[Int(id.slot)]?.park(assumeIdle: assumeIdle, handledCalls: handledCalls) == true { machine.handle(.parked(id), &actions) }
         case .release(let id, let handledCalls):
             guard let run = runs[Int(id.slot)], run.seal(handledCalls: handledCalls) else { return }
             runs[Int(id.slot)] = nil
             deliveries.append(.release(run))
             machine.handle(.released(id), &actions)
-        case .schedule(let timer, let delay): schedule(.backOff(timer), after: delay)
+        case .schedule(let timer, let delay): schedule(.machine(timer), after: delay)
         case .drained: finishDraining()
         case .note(let id, let note): write(note, about: id.flatMap { runs[Int($0.slot)] })
         }
@@ -180,31 +201,28 @@ package final class WorkflowEngine: @unchecked Sendable {  // mailbox and publis
     private func schedule(_ alarm: Alarm, after delay: Duration) {
         let (seconds, attoseconds) = delay.components
         let due = clock.monotonic() &+ UInt64(max(0, seconds)) &* 1_000_000_000 &+ UInt64(max(0, attoseconds)) / 1_000_000_000
-        var low = 0
-        var high = timers.count
-        while low < high {
-            // Latest first, so that the next one is popped off the end.
-            let middle = (low + high) / 2
-            if timers[middle].due > due { low = middle + 1 } else { high = middle }
-        }
-        timers.insert((due, alarm), at: low)
+        timersSet += 1
+        timers.insert(Timed(due: due, order: timersSet, alarm: alarm))
     }
 
     private func fireTimers() {
         guard !timers.isEmpty else { return }
         let now = clock.monotonic()
-        while let next = timers.last, next.due <= now {
-            timers.removeLast()
+        while let next = timers.min, next.due <= now {
+            timers.removeMin()
             switch next.alarm {
-            case .backOff(let timer): machine.handle(.timer(timer), &actions)
+            case .machine(let timer): machine.handle(.timer(timer), &actions)
             case .stopAll: machine.handle(.stopAll, &actions)
             case .giveUpDraining: finishDraining()
             }
         }
     }
 
+    /// When the next timer is due, on the monotonic clock; nil: there is none. A manual clock jumps there.
+    package var nextTimer: UInt64? { timers.min?.due }
+
     private func timeout() -> Int32 {
-        guard let next = timers.last else { return -1 }
+        guard let next = timers.min else { return -1 }
         let now = clock.monotonic()
         return next.due <= now ? 0 : Int32(clamping: (next.due - now + 999_999) / 1_000_000)
     }
@@ -212,7 +230,7 @@ package final class WorkflowEngine: @unchecked Sendable {  // mailbox and publis
     // MARK: Telling
 
     private func finishDraining() {
-        timers.removeAll { if case .backOff = $0.alarm { false } else { true } }
+        timers = Heap(timers.unordered.filter { if case .machine = $0.alarm { true } else { false } })
         let statistics = machine.statistics
         let report = DrainReport(handedBack: statistics.handedBack, unresolved: statistics.unresolved, lingering: statistics.lingering)
         publish()
@@ -222,7 +240,7 @@ package final class WorkflowEngine: @unchecked Sendable {  // mailbox and publis
 
     private func publish() {
         var statistics = machine.statistics
-        statistics.misuse = mailboxStatistics.misuse
+        statistics.misuse += mailboxStatistics.misuse
         statistics.replayedSteps = mailboxStatistics.replayedSteps
         if statistics != lastPublished {
             lastPublished = statistics
@@ -241,6 +259,11 @@ package final class WorkflowEngine: @unchecked Sendable {  // mailbox and publis
                 (.error, "The database refused its end in every form (\(error.code): \(error.message)); it stays claimed until this worker ends.")
             case .lifeLost(let count): (.warning, "The life line was lost: \(count) workflows that ran here are another worker's to go on with.")
             case .handedBack: (.debug, "Handed back unfinished.")
+            case .parked: (.debug, "Parked.")
+            case .cancelling(.asked(let by)): (.debug, by == .parent ? "Being cancelled, with its parent." : "Being cancelled.")
+            case .cancelling(.deadline): (.debug, "Its deadline has passed.")
+            case .clearing:
+                (.notice, "Workflows wait that were there when workers crashed twice: claims rest until each of them has run alone to a checkpoint.")
             }
         log(EngineLogRecord(level: level, message: message, workflowID: run?.workflow.workflowID, epoch: run?.workflow.fence.epoch))
     }

@@ -76,6 +76,36 @@ extension WorkflowError {
         code: "not_stopped", type: "Pawl.Misuse",
         message: "The handler ended with PAWL_STOPPED, but nobody had stopped its run. Finish with a value or an error.")
 
+    static func compensationTooEarly(_ name: String) -> WorkflowError {
+        misuse(
+            "compensation_too_early",
+            "The compensation \"\(name.prefixOfBytes(200))\" was begun before compensate(). Call compensate() with the failure first.", step: nil)
+    }
+
+    static let compensatingAlready = misuse("compensating", "compensate() was called a second time. Run the compensations, then finish.", step: nil)
+
+    static let nothingToCompensate = misuse(
+        "nothing_to_compensate",
+        "compensate() was called without a failure. Give it the error that the handler failed with, or PAWL_CANCELLED after a call was answered with that.",
+        step: nil)
+
+    static func badArguments(_ open: ScopeTree.OpenStep) -> WorkflowError {
+        misuse("bad_arguments", "The arguments of the \(open.kind.rawValue) \"\(open.path)\" are not a JSON object.", step: open.path)
+    }
+
+    static func badEmission(_ kind: Emission.Kind) -> WorkflowError {
+        misuse("bad_arguments", "A value of kind \(kind.rawValue) is a JSON object; step and attempt are added by the host.", step: nil)
+    }
+
+    static let notCancelled = WorkflowError(
+        code: "not_cancelled", type: "Pawl.Misuse",
+        message: "The handler ended with PAWL_CANCELLED, but the workflow is not being cancelled. Finish with a value or an error.")
+
+    /// What a compensation of a cancelled workflow was begun with.
+    static let cancelled = WorkflowError(code: "cancelled", type: "Pawl.Engine", message: "The workflow was cancelled.")
+
+    static let timedOut = WorkflowError(code: "timeout", type: "Pawl.Engine", message: "The workflow's deadline has passed.")
+
     static func payload(_ problem: PayloadProblem, of subject: String, step: String?) -> WorkflowError {
         WorkflowError(
             code: problem.code, type: "Pawl.Payload", message: "\(subject) cannot be stored: \(problem.reason).", step: step)

@@ -6,7 +6,10 @@ package typealias ScopeID = UInt32
 package enum BeginAnswer: Sendable {
     /// Nothing recorded: execute the body, then end the step.
     case execute
+    /// An earlier attempt's back-off is not over: the receiver is answered `execute`, later.
+    case pending
     case recorded(Outcome)
+    case cancelled
     case stopped
     indirect case misuse(WorkflowError)
 }
@@ -16,6 +19,8 @@ package enum RunOutcome: Sendable {
     case success(JSONBytes)
     /// `reason` is `error`, `determinism` or `bad_input`.
     indirect case failure(WorkflowError, reason: String)
+    /// It was told that the workflow is being cancelled.
+    case cancelled
     /// It was told to stop, and did.
     case stopped
 }
@@ -27,11 +32,17 @@ package final class WorkflowRun: @unchecked Sendable {  // what changes is behin
     package nonisolated(unsafe) var hostContext: UnsafeMutableRawPointer?
 
     private enum Phase {
-        case running, stopped, finished, sealed
+        case running
+        /// Only what is recorded is answered. → compensating
+        case cancelled
+        /// Only compensations may run.
+        case compensating
+        case stopped, finished, sealed
     }
     private struct State {
         var scopes: ScopeTree
         var phase = Phase.running
+        var isCancelled = false
         /// Calls sent to the engine so far.
         var posted = 0
     }
@@ -39,16 +50,24 @@ package final class WorkflowRun: @unchecked Sendable {  // what changes is behin
     private let id: RunID
     private let mailbox: EngineMailbox
     private let clock: EngineClock
+    private let claimedAt: UInt64
+    private let valueSeed: UInt64?
     private let maximumPayload: Int
     private let state: Locked<State>
 
-    init(workflow: ClaimedWorkflow, id: RunID, mailbox: EngineMailbox, clock: EngineClock, maximumPayload: Int) {
+    init(workflow: ClaimedWorkflow, id: RunID, mailbox: EngineMailbox, clock: EngineClock, maximumPayload: Int, valueSeed: UInt64? = nil) {
         self.workflow = workflow
         self.id = id
         self.mailbox = mailbox
         self.clock = clock
         self.maximumPayload = maximumPayload
-        state = Locked(State(scopes: ScopeTree(recordedSteps: workflow.recordedSteps)))
+        self.valueSeed = valueSeed
+        // Read only where a back-off is to be resumed.
+        claimedAt = workflow.recordedSteps.isEmpty ? 0 : clock.monotonic()
+        let scopes = ScopeTree(recordedSteps: workflow.recordedSteps)
+        let isCancelled = workflow.cancellation != nil || (workflow.deadlineIn ?? 1) <= 0
+        state = Locked(
+            State(scopes: scopes, phase: isCancelled || scopes.compensationFailure != nil ? .cancelled : .running, isCancelled: isCancelled))
     }
 
     // MARK: The handler's side
@@ -60,16 +79,46 @@ package final class WorkflowRun: @unchecked Sendable {  // what changes is behin
         return scope
     }
 
-    /// A step, transaction or query begins in `scope`.
-    package func begin(_ kind: StepKind, scope: ScopeID, name: String, isolation: IsolationLevel = .readCommitted) -> BeginAnswer {
+    /// The branch is used no more.
+    package func close(_ scope: ScopeID) { state.withLock { $0.scopes.close(scope) } }
+
+    /// The workflow is being cancelled, or its deadline has passed.
+    package var isCancelled: Bool { state.withLock { $0.isCancelled } }
+
+    /// The attempt of the step or transaction that is open in the scope; 0: none is.
+    package func attempt(in scope: ScopeID) -> Int32 { state.withLock { $0.scopes.openStep(in: scope)?.attempt ?? 0 } }
+
+    /// Recorded steps that this run has not come to, in the order they were recorded.
+    package var unvisitedSteps: [String] { state.withLock { $0.scopes.unvisitedSteps } }
+
+    /// A step, transaction or compensation begins in `scope`. `receiver` is answered only after `pending`.
+    package func begin(
+        _ kind: StepKind, scope: ScopeID, name: String, isolation: IsolationLevel = .readCommitted, policy: RetryPolicy = .standard,
+        receiver: CallReceiver = .nobody
+    ) -> BeginAnswer {
         let (answer, call) = state.withLock { state -> (BeginAnswer, RunCall?) in
-            guard state.phase == .running else { return (.stopped, nil) }
-            switch state.scopes.begin(kind, scope: scope, name: name, now: clock.wall) {
+            var recordedOnly = false
+            switch state.phase {
+            case .stopped, .finished, .sealed: return (.stopped, nil)
+            case .running:
+                if kind == .compensation { return (.misuse(.compensationTooEarly(name)), nil) }
+            case .cancelled:
+                if kind == .compensation { return (.misuse(.compensationTooEarly(name)), nil) }
+                recordedOnly = true
+            case .compensating: recordedOnly = kind != .compensation
+            }
+            switch state.scopes.begin(kind, scope: scope, name: name, policy: policy, recordedOnly: recordedOnly, now: clock.wall) {
             case .execute:
-                guard kind == .transaction, let open = state.scopes.openStep(in: scope) else { return (.execute, nil) }
+                guard kind == .transaction || policy.hasTimeout, let open = state.scopes.openStep(in: scope) else { return (.execute, nil) }
                 state.posted += 1
-                return (.execute, .beginTransaction(scope, record(open), isolation))
+                return (.execute, .begin(scope, record(open, state), kind == .transaction ? isolation : nil, policy))
+            case .backingOff(let dueIn):
+                guard let open = state.scopes.openStep(in: scope) else { return (.stopped, nil) }
+                state.posted += 1
+                let left = dueIn - Int64(clamping: (clock.monotonic() &- claimedAt) / 1000)
+                return (.pending, .backOff(scope, record(open, state), kind == .transaction ? isolation : nil, policy, dueIn: max(0, left), receiver))
             case .recorded(let outcome): return (.recorded(outcome), nil)
+            case .cancelled: return (.cancelled, nil)
             case .misuse(let error): return (.misuse(error), nil)
             case .determinism(let error): return (.misuse(error), condemn(&state, error))
             }
@@ -79,20 +128,25 @@ package final class WorkflowRun: @unchecked Sendable {  // what changes is behin
         return answer
     }
 
-    /// The step or transaction that began in `scope` has this outcome; `receiver` gets the answer after the commit.
-    package func end(scope: ScopeID, outcome: Outcome, receiver: CallReceiver) {
-        let outcome = storable(outcome)  // before the lock: a payload may be large
+    /// The step, transaction or compensation whose body ran in `scope` has this outcome; `receiver` gets the answer after the commit. `isFinal`: a failure
+    /// that is not to be retried.
+    package func end(scope: ScopeID, outcome: Outcome, isFinal: Bool = false, receiver: CallReceiver) {
+        let (outcome, isStorable) = storable(outcome)  // before the lock: a payload may be large
         post(receiver) { state in
             guard let open = state.scopes.openStep(in: scope) else { return .failure(.noOpenStep(scope, "end")) }
-            guard open.call == .body, open.kind != .query else { return .failure(.callOutstanding(open, "end")) }
+            guard open.call == .body, [.step, .transaction, .compensation].contains(open.kind) else { return .failure(.callOutstanding(open, "end")) }
             state.scopes.setCall(.ending, in: scope)
-            var record = record(open)
+            var record = record(open, state)
             record.outcome = outcome
             if case .failure(var error) = outcome {
                 if error.step == nil { error.step = open.path }
-                record.outcome = .failure(error)
+                record.outcome = .failure(error.attempted(open.attempt))
             }
-            return .success(open.kind == .transaction ? .endTransaction(scope, record.outcome, receiver) : .endStep(scope, record, receiver))
+            let isFinal = isFinal || !isStorable
+            return .success(
+                open.kind == .transaction
+                    ? .endTransaction(scope, record.outcome, isFinal: isFinal, receiver)
+                    : .endStep(scope, record, isFinal ? .never : open.policy, receiver))
         }
     }
 
@@ -111,32 +165,113 @@ package final class WorkflowRun: @unchecked Sendable {  // what changes is behin
     /// A read-only query as a recorded step.
     package func query(scope: ScopeID, name: String, statement: SQLStatement, receiver: CallReceiver) {
         let refusal = statement.refusal
-        var replayed = false
-        post(receiver) { state in
-            switch state.scopes.begin(.query, scope: scope, name: name, now: clock.wall) {
-            case .execute: break
-            case .recorded(.success(let value)):
-                replayed = true
-                return .success(.answer(receiver, .value(value)))
-            case .recorded(.failure(let error)):
-                replayed = true
-                return .success(.answer(receiver, .failure(error)))
-            case .misuse(let error): return .failure(error)
-            case .determinism(let error):
-                if let call = condemn(&state, error) { mailbox.post(.run(id, call)) }
-                return .failure(error)
-            }
-            guard let open = state.scopes.openStep(in: scope) else { return .failure(.noOpenStep(scope, "query")) }
-            state.scopes.setCall(.ending, in: scope)
-            var record = record(open)
+        beginCall(.query, scope: scope, name: name, receiver) { state, open in
+            var record = record(open, state)
             if var error = refusal {
                 error.step = open.path
                 record.outcome = .failure(error)
-                return .success(.endStep(scope, record, receiver))
+                return .endStep(scope, record, .never, receiver)
             }
-            return .success(.query(scope, record, statement, receiver))
+            return .query(scope, record, statement, receiver)
         }
-        if replayed { mailbox.countReplayedStep() }
+    }
+
+    /// A durable call: a step whose work the database does, or the engine. `arguments` is a JSON object (docs/durable-calls.md).
+    package func call(_ kind: StepKind, scope: ScopeID, name: String, arguments: JSONBytes, receiver: CallReceiver) {
+        var cursor = JSONCursor(arguments)
+        let problem = PayloadCheck.problem(in: arguments, limit: maximumPayload)
+        let isObject = problem == nil && cursor.peek() == UInt8(ascii: "{")
+        beginCall(kind, scope: scope, name: name, receiver) { state, open in
+            var record = record(open, state)
+            if let problem {
+                record.outcome = .failure(.payload(problem, of: "What \(kind.rawValue) was given", step: open.path).attempted(1))
+                return .endStep(scope, record, .never, receiver)
+            }
+            guard isObject else {
+                state.scopes.abandon(scope)
+                return .answer(receiver, .misuse(.badArguments(open)))
+            }
+            switch kind {
+            case .now: record.outcome = .success(Array("\(clock.wall())".utf8))
+            case .uuid: record.outcome = .success(Array("\"\(uuid(for: open.path))\"".utf8))
+            case .random: record.outcome = .success(Array("\"\(hexadecimal(bits(for: open.path)))\"".utf8))
+            case .patch:
+                if state.scopes.hasUnvisitedSteps(in: scope) {
+                    state.scopes.abandon(scope)
+                    return .answer(receiver, .value(Array("false".utf8)))
+                }
+                record.outcome = .success(Array("true".utf8))
+            default:
+                let call = DurableCall(
+                    fence: workflow.fence, name: open.path, number: open.number, kind: kind, arguments: arguments, startedAt: open.startedAt)
+                return .perform(scope, call, receiver)
+            }
+            return .endStep(scope, record, .never, receiver)
+        }
+    }
+
+    /// What an alternative of the race that is outstanding in `scope` has come to. Ignored if there is none.
+    package func offer(scope: ScopeID, index: Int, outcome: Outcome) {
+        let (outcome, _) = storable(outcome)
+        let isRacing = state.withLock { state in
+            guard state.phase == .running, state.scopes.openStep(in: scope)?.kind == .race else { return false }
+            state.posted += 1
+            return true
+        }
+        if isRacing { mailbox.post(.run(id, .offer(scope, index: index, outcome))) }
+    }
+
+    /// A value that is no step.
+    package func emit(_ kind: Emission.Kind, scope: ScopeID, arguments: JSONBytes, receiver: CallReceiver) {
+        let problem = PayloadCheck.problem(in: arguments, limit: maximumPayload)
+        var cursor = JSONCursor(arguments)
+        let isObject = problem == nil && cursor.peek() == UInt8(ascii: "{")
+        post(receiver) { state in
+            guard state.scopes.contains(scope) else { return .failure(.unknownScope(scope, step: kind.rawValue)) }
+            let open = state.scopes.openStep(in: scope)
+            if let problem {
+                return .success(.answer(receiver, .failure(.payload(problem, of: "What \(kind.rawValue) was given", step: open?.path))))
+            }
+            guard isObject else { return .failure(.badEmission(kind)) }
+            var arguments = arguments
+            if kind == .stream {
+                guard let tagged = Self.adding(step: open?.path, attempt: open?.attempt ?? 1, to: arguments) else { return .failure(.badEmission(kind)) }
+                arguments = tagged
+            }
+            return .success(.emit(Emission(fence: workflow.fence, kind: kind, arguments: arguments), receiver))
+        }
+    }
+
+    /// The handler failed, or was told of a cancellation, and has something to undo: from now on only compensations run, and the workflow ends with this
+    /// outcome. An outcome that compensations were begun with before is the one that counts.
+    package func compensate(_ outcome: RunOutcome, receiver: CallReceiver) {
+        post(receiver) { state in
+            if state.phase == .compensating { return .failure(.compensatingAlready) }
+            if let open = state.scopes.anyOpenStep { return .failure(.callOutstanding(open, "compensate")) }
+            let error: WorkflowError
+            switch outcome {
+            case .failure(let failure, _): error = failure.storable(limit: maximumPayload)
+            case .cancelled where state.phase == .cancelled: error = .cancelled
+            case .success, .cancelled, .stopped: return .failure(.nothingToCompensate)
+            }
+            state.phase = .compensating
+            if case .failure(let first)? = state.scopes.compensationFailure { return .success(.compensate(nil, first, receiver)) }
+            let record = StepRecord(
+                fence: workflow.fence, name: ScopeTree.compensationMarker, number: state.scopes.takeNumber(), kind: .compensation,
+                outcome: .failure(error), startedAt: clock.wall(), cancelling: true)
+            return .success(.compensate(record, error, receiver))
+        }
+    }
+
+    /// Ends the run; the workflow begins anew with this input.
+    package func continueAsNew(input: JSONBytes, receiver: CallReceiver) {
+        let problem = PayloadCheck.problem(in: input, limit: maximumPayload)
+        post(receiver) { state in
+            if let open = state.scopes.anyOpenStep { return .failure(.callOutstanding(open, "continue_as_new")) }
+            if let problem { return .success(.answer(receiver, .failure(.payload(problem, of: "The new input", step: nil)))) }
+            state.phase = .stopped
+            return .success(.continueAsNew(input, receiver))
+        }
     }
 
     package func finish(_ outcome: RunOutcome) {
@@ -147,18 +282,19 @@ package final class WorkflowRun: @unchecked Sendable {  // what changes is behin
                 outcome = .failure(.payload(problem, of: "The workflow's output", step: nil), reason: "error")
             }
         case .failure(let error, let reason): outcome = .failure(error.storable(limit: maximumPayload), reason: reason)
-        case .stopped: break
+        case .cancelled, .stopped: break
         }
         let call = state.withLock { state -> RunCall? in
             switch state.phase {
             case .finished, .sealed: return nil
             case .stopped: outcome = .stopped
-            case .running:
+            case .running, .cancelled, .compensating:
                 switch outcome {
                 case .success:
                     if let open = state.scopes.anyOpenStep { outcome = .failure(.finishedWithOpenStep(open), reason: "error") }
                 case .stopped: outcome = .failure(.stoppedItself, reason: "error")
-                case .failure: break
+                case .cancelled where state.phase == .running: outcome = .failure(.notCancelled, reason: "error")
+                case .failure, .cancelled: break
                 }
             }
             state.phase = .finished
@@ -173,12 +309,43 @@ package final class WorkflowRun: @unchecked Sendable {  // what changes is behin
 
     /// From here on every call answers that the run is over.
     func markStopped() {
-        state.withLock { if $0.phase == .running { $0.phase = .stopped } }
+        state.withLock { state in
+            switch state.phase {
+            case .running, .cancelled, .compensating: state.phase = .stopped
+            case .stopped, .finished, .sealed: break
+            }
+        }
+    }
+
+    /// From here on nothing new begins.
+    func markCancelled() {
+        state.withLock { state in
+            state.isCancelled = true
+            if state.phase == .running { state.phase = .cancelled }
+        }
     }
 
     /// The answer to the call of `scope` is being delivered.
-    func settle(_ scope: ScopeID, bodyRunsAgain: Bool) {
-        state.withLock { $0.scopes.settle(scope, bodyRunsAgain: bodyRunsAgain) }
+    func settle(_ scope: ScopeID, _ settlement: ScopeTree.Settlement) { state.withLock { $0.scopes.settle(scope, settlement) } }
+
+    /// The call of `scope` waits, so the run may be parked.
+    func setWaiting(_ scope: ScopeID) {
+        state.withLock { state in
+            guard let open = state.scopes.openStep(in: scope), open.call == .ending else { return }
+            state.scopes.setCall(.waiting, in: scope)
+        }
+    }
+
+    /// Nothing happens in it but waiting.
+    var isAtRest: Bool { state.withLock { $0.phase == .running && $0.scopes.isQuiet(assumeIdle: true) } }
+
+    /// Stops the run if nothing happens in it before one of its waits is over, and every call was handled. Rows are all that is left of it then.
+    func park(assumeIdle: Bool, handledCalls: Int) -> Bool {
+        state.withLock { state in
+            guard state.phase == .running, state.posted == handledCalls, state.scopes.isQuiet(assumeIdle: assumeIdle) else { return false }
+            state.phase = .stopped
+            return true
+        }
     }
 
     /// False: there are calls that the engine has not seen yet, so the run cannot be released.
@@ -192,13 +359,43 @@ package final class WorkflowRun: @unchecked Sendable {  // what changes is behin
 
     // MARK: -
 
-    private func record(_ open: ScopeTree.OpenStep) -> StepRecord {
-        StepRecord(fence: workflow.fence, name: open.path, number: open.number, kind: open.kind, outcome: .success([]), startedAt: open.startedAt)
+    private func record(_ open: ScopeTree.OpenStep, _ state: State) -> StepRecord {
+        StepRecord(
+            fence: workflow.fence, name: open.path, number: open.number, kind: open.kind, outcome: .success([]), startedAt: open.startedAt,
+            attempts: open.attempt, cancelling: state.phase == .compensating)
+    }
+
+    /// A call without a body: answered from the record, or sent.
+    private func beginCall(
+        _ kind: StepKind, scope: ScopeID, name: String, _ receiver: CallReceiver, _ send: (inout State, ScopeTree.OpenStep) -> RunCall
+    ) {
+        var replayed = false
+        post(receiver) { state in
+            switch state.scopes.begin(kind, scope: scope, name: name, policy: .never, recordedOnly: state.phase != .running, now: clock.wall) {
+            case .execute: break
+            case .backingOff: return .failure(.noOpenStep(scope, kind.rawValue))
+            case .recorded(let outcome):
+                replayed = true
+                return .success(.answer(receiver, DurableCallOutput.answer(kind, outcome)))
+            case .cancelled: return .success(.answer(receiver, .cancelled))
+            case .misuse(let error): return .failure(error)
+            case .determinism(let error):
+                if let call = condemn(&state, error) { mailbox.post(.run(id, call)) }
+                return .failure(error)
+            }
+            guard let open = state.scopes.openStep(in: scope) else { return .failure(.noOpenStep(scope, kind.rawValue)) }
+            state.scopes.setCall(.ending, in: scope)
+            return .success(send(&state, open))
+        }
+        if replayed { mailbox.countReplayedStep() }
     }
 
     /// Only the first cause counts, and nothing the handler does afterwards.
     private func condemn(_ state: inout State, _ error: WorkflowError) -> RunCall? {
-        guard state.phase == .running else { return nil }
+        switch state.phase {
+        case .running, .cancelled, .compensating: break
+        case .stopped, .finished, .sealed: return nil
+        }
         state.phase = .stopped
         state.posted += 1
         return .condemn(error, reason: "determinism")
@@ -215,7 +412,7 @@ package final class WorkflowRun: @unchecked Sendable {  // what changes is behin
             case .stopped, .finished:
                 state.posted += 1
                 return .answer(receiver, .stopped)
-            case .running:
+            case .running, .cancelled, .compensating:
                 let decision = decide(&state)
                 state.posted += 1
                 switch decision {
@@ -234,17 +431,68 @@ package final class WorkflowRun: @unchecked Sendable {  // what changes is behin
         switch answer {
         case .recorded: mailbox.countReplayedStep()
         case .misuse: mailbox.countMisuse()
-        case .execute, .stopped: break
+        case .execute, .pending, .cancelled, .stopped: break
         }
     }
 
-    private func storable(_ outcome: Outcome) -> Outcome {
+    /// The outcome as it can be recorded, and whether it was what the body came to.
+    private func storable(_ outcome: Outcome) -> (Outcome, Bool) {
         switch outcome {
         case .success(let value):
-            guard let problem = PayloadCheck.problem(in: value, limit: maximumPayload) else { return outcome }
-            return .failure(.payload(problem, of: "The step's value", step: nil).attempted(1))
-        case .failure(let error): return .failure(error.storable(limit: maximumPayload).attempted(1))
+            guard let problem = PayloadCheck.problem(in: value, limit: maximumPayload) else { return (outcome, true) }
+            return (.failure(.payload(problem, of: "The step's value", step: nil)), false)
+        case .failure(let error): return (.failure(error.storable(limit: maximumPayload)), true)
         }
+    }
+
+    /// nil: it has such members already.
+    private static func adding(step: String?, attempt: Int32, to object: JSONBytes) -> JSONBytes? {
+        var cursor = JSONCursor(object)
+        guard cursor.peek() == UInt8(ascii: "{") else { return nil }
+        cursor.index += 1
+        var isEmpty = true
+        while let next = cursor.peek(), next != UInt8(ascii: "}") {
+            isEmpty = false
+            if next == UInt8(ascii: ",") { cursor.index += 1 }
+            guard cursor.peek() == UInt8(ascii: "\""), let key = cursor.skipString(), !["step", "attempt"].contains(cursor.unescaped(key)),
+                cursor.peek() == UInt8(ascii: ":")
+            else { return nil }
+            cursor.index += 1
+            guard cursor.peek() != nil, cursor.skipValue() != nil else { return nil }
+        }
+        var bytes = JSONBytes(object[..<cursor.index])
+        bytes.append(contentsOf: "\(isEmpty ? "" : ", ")\"step\": ".utf8)
+        if let step { JSONText.append(step, to: &bytes) } else { bytes.append(contentsOf: "null".utf8) }
+        bytes.append(contentsOf: ", \"attempt\": \(attempt)}".utf8)
+        return bytes
+    }
+
+    // MARK: Values that the engine makes
+
+    /// With a seed (tests) the same for the same step of the same workflow, otherwise random.
+    private func bits(for path: String) -> UInt64 {
+        guard let valueSeed else { return .random(in: .min ... .max) }
+        var hash: UInt64 = 0xCBF2_9CE4_8422_2325 ^ valueSeed
+        for unit in "\(workflow.workflowID)\u{1}\(path)".utf8 { hash = (hash ^ UInt64(unit)) &* 0x100_0000_01B3 }
+        var generator = SplitMix64(state: hash)
+        return generator.next()
+    }
+
+    private func uuid(for path: String) -> String {
+        let high = bits(for: path) & ~0xF000 | 0x4000
+        let low = bits(for: path + "\u{1}") & ~(3 << 62) | 2 << 62
+        let digits = hexadecimal(high) + hexadecimal(low)
+        var text = ""
+        for (index, digit) in digits.enumerated() {
+            if [8, 12, 16, 20].contains(index) { text.append("-") }
+            text.append(digit)
+        }
+        return text
+    }
+
+    private func hexadecimal(_ bits: UInt64) -> String {
+        let digits = String(bits, radix: 16)
+        return String(repeating: "0", count: 16 - digits.count) + digits
     }
 }
 
@@ -254,6 +502,10 @@ extension WorkflowError {
         if error.attempt == nil { error.attempt = attempt }
         return error
     }
+}
+
+extension CallReceiver {
+    package static let nobody = CallReceiver(function: nil, context: nil)
 }
 
 extension SQLStatement {

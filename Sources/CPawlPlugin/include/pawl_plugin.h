@@ -19,7 +19,7 @@
  *             blocks there delays only itself.
  * Completion  A completion is called exactly once for each asynchronous call: on the delivery thread, or, for a call that
  *             is refused at this boundary (PAWL_MISUSE), on the calling thread before that call returns.  step_begin and
- *             transaction_begin answer synchronously: see there.  A completion that is NULL tells nobody.
+ *             transaction_begin answer synchronously, except with PAWL_PENDING: see there.  A completion that is NULL tells nobody.
  * Growth      Tables and structs begin with their size in bytes, set by the side that made them (pawl_bytes alone has none
  *             and never changes); new members go at the end; a reader looks at no member that lies past the size, and takes
  *             it as zero.  A plugin that needs a host function checks that it lies within the table's size.
@@ -29,8 +29,12 @@
  * Payloads    UTF-8 JSON texts, one value each.  The host checks each at this boundary: invalid UTF-8 or JSON, U+0000 or a
  *             lone surrogate, numbers jsonb cannot hold, nesting over 512 levels or a size over pawl.max_payload (1 MB)
  *             fail the step they belong to with an error that names the JSON path.
+ * Intervals   Microseconds; 0 or negative: the default, or none.
  * Errors      No exception, longjmp or Swift error may cross.  A crash in a plugin is a crash of the worker.
- * Flags       Every `flags` is 0; a flag that this host does not know is PAWL_MISUSE, not ignored.
+ * Flags       A flag that this host does not know is PAWL_MISUSE, not ignored.
+ * Cancelling  When the workflow is cancelled, or its deadline passes, every outstanding and later call that is not part of a compensation
+ *             answers PAWL_CANCELLED, and interrupt() is called with it.  A body that runs goes on; what it ends with is discarded.
+ *             However the handler then finishes, the workflow ends cancelled (or failed, reason timeout).
  */
 #ifndef PAWL_PLUGIN_H
 #define PAWL_PLUGIN_H
@@ -77,16 +81,22 @@ typedef int32_t pawl_status;
 enum {
     PAWL_OK = 0,
     PAWL_EXECUTE = 1,   /* step_begin, transaction_begin: nothing is recorded; execute the body, then call …_end */
-    PAWL_NONE = 2,      /* reserved for waits: the timeout passed */
+    PAWL_NONE = 2,      /* call: the timeout of a wait passed; recorded, and so for ever */
     PAWL_ERROR = 3,     /* a recorded or definite failure: see `error` */
-    PAWL_CANCELLED = 4, /* reserved: the workflow is being cancelled */
+    PAWL_CANCELLED = 4, /* the workflow is being cancelled: compensate() if there is something to undo, then finish() */
     PAWL_STOPPED = 5,   /* the run is over for the host (fenced, shutting down, parked, connection lost): release what is held and
                            call finish().  What finish() then says is ignored.  Every later call of the run answers this at once. */
     PAWL_MISUSE = 6,    /* the call broke a rule (a second call in a busy scope, a step in a step, a recorded step of another
                            kind, an unknown scope, a malformed argument): see `error`.  Nothing was begun, ended or recorded by it; whether the
                            run fails is the handler's to say. */
-    PAWL_RETRY = 7      /* transaction_end: a serialization failure or deadlock undid it, and a new transaction is open in the scope;
-                           execute the body again (no transaction_begin), then transaction_end */
+    PAWL_RETRY = 7,     /* step_end, transaction_end: this attempt failed (or a serialization failure or deadlock undid it), and its back-off
+                           is over; in the scope of a transaction a new one is open.  Execute the body again (no …_begin), then …_end */
+    PAWL_PENDING = 8    /* step_begin, transaction_begin: the back-off of an attempt before a restart is not over; `answer` is called later, with
+                           PAWL_EXECUTE, PAWL_CANCELLED or PAWL_STOPPED */
+};
+
+enum {
+    PAWL_ERROR_FINAL = 1 /* a flag of pawl_error, ending a step: do not retry it */
 };
 
 /* A failure.  `code` is a short stable word that callers branch on ("payment_declined"), `type` the type in the handler's
@@ -95,7 +105,7 @@ enum {
  * cannot be decoded) ends with status_reason bad_input, any other with error. */
 typedef struct pawl_error {
     uint32_t size;
-    uint32_t flags; /* 0 */
+    uint32_t flags; /* PAWL_ERROR_FINAL or 0 */
     pawl_bytes code, type, message, detail;
     /* Where it happened, when the host hands it over: the step's full name, the JSON of the error beneath, the attempt.  A handler that
      * finishes with a step's failure passes them on; of an error of its own they are absent and 0.  Ending a step, they are not read. */
@@ -125,6 +135,10 @@ typedef struct pawl_start {
     pawl_bytes headers;         /* JSON or absent */
     pawl_bytes attributes;      /* JSON or absent */
     int64_t created_at;         /* microseconds since 1970-01-01T00:00:00Z */
+    int64_t deadline_at;        /* the same; 0: none */
+    pawl_bytes parent_workflow_id; /* absent: it is nobody's child */
+    int32_t attempt;            /* runs of this workflow so far, this one included: 1 for the first */
+    uint32_t reserved;          /* 0 */
 } pawl_start;
 
 /* Offered by register_handler, which copies it and the name; context and functions are used for the life of the process. */
@@ -136,23 +150,43 @@ typedef struct pawl_handler {
     /* Begin a run and return at once; the result is the run's context, and may be NULL.  `run` may be used at once, also to finish.
      * Then or later, on any thread: finish(run), exactly once.  Required. */
     void *(*start)(void *context, pawl_run *run, const pawl_start *start);
-    /* Advice to stop soon, because every call now answers `reason` (PAWL_STOPPED); at most once; never after release.  Outstanding
-     * calls are answered PAWL_STOPPED too.  finish() is still due.  May be NULL. */
+    /* Advice to stop soon, because every call now answers `reason`: PAWL_CANCELLED at most once, then perhaps PAWL_STOPPED, at most once;
+     * never after release.  Outstanding calls are answered so too.  finish() is still due.  May be NULL. */
     void (*interrupt)(void *run_context, pawl_status reason);
     /* The last call about the run: finish() was called, no completion is outstanding, interrupt will not be called.  Free the context
      * here.  It may come on the delivery thread before finish() has returned on another.  May be NULL. */
     void (*release)(void *run_context);
+    /* The time of the attempt whose body runs in `scope` is up: end it with an error whose code is "timeout".  At most once for each attempt;
+     * it may come just after the attempt has ended.  May be NULL: then no timeout is enforced. */
+    void (*interrupt_step)(void *run_context, pawl_scope scope);
 } pawl_handler;
 
+/* When a step or transaction that failed is tried again.  Zero is each member's default. */
+typedef struct pawl_retry {
+    uint32_t size;
+    int32_t max_attempts;       /* 5; 1: never again */
+    int64_t initial_interval;   /* before the second attempt: 1 s; each is drawn at random between 0 and this (full jitter) */
+    int64_t maximum_interval;   /* 60 s */
+    int64_t attempt_timeout;    /* of one attempt: none */
+    int64_t timeout;            /* of all attempts and the waits between them, from the first attempt's start: none */
+    double factor;              /* by which the interval grows: 2 */
+} pawl_retry;
+
+enum {
+    PAWL_STEP_COMPENSATION = 1  /* a flag of pawl_step_options: it undoes something, after compensate() */
+};
 typedef struct pawl_step_options {
     uint32_t size;
-    uint32_t flags; /* 0 */
+    uint32_t flags;             /* PAWL_STEP_COMPENSATION or 0 */
+    const pawl_retry *retry;    /* NULL: the defaults */
 } pawl_step_options;
 
 enum { PAWL_READ_COMMITTED = 0, PAWL_REPEATABLE_READ = 1, PAWL_SERIALIZABLE = 2 };
 typedef struct pawl_transaction_options {
     uint32_t size;
-    uint32_t isolation; /* one of the three above */
+    uint32_t isolation;         /* one of the three above */
+    const pawl_retry *retry;    /* NULL: the defaults.  An error that PostgreSQL raised is final, unless its SQLSTATE is a transient one (40001,
+                                   40P01, 55P03, classes 08, 53 and 57P) */
 } pawl_transaction_options;
 
 /*
@@ -183,12 +217,14 @@ typedef struct pawl_host {
      * PAWL_INVALID_SCOPE if `parent` is unknown or the name is empty or too long. */
     pawl_scope (*branch)(pawl_run *run, pawl_scope parent, pawl_bytes name);
 
-    /* A step.  Answers at once: PAWL_EXECUTE, and then `answer` is not called; or what is recorded (PAWL_OK, PAWL_ERROR), PAWL_MISUSE or
-     * PAWL_STOPPED, and then `answer` was called with it, on this thread, before this returns.  options may be NULL. */
+    /* A step.  Answers at once: PAWL_EXECUTE, and then `answer` is not called; or PAWL_PENDING, and then it is called later; or what is recorded
+     * (PAWL_OK, PAWL_ERROR), PAWL_MISUSE, PAWL_CANCELLED or PAWL_STOPPED, and then `answer` was called with it, on this thread, before this
+     * returns.  options may be NULL. */
     pawl_status (*step_begin)(pawl_run *run, pawl_scope scope, pawl_bytes name, const pawl_step_options *options,
                               pawl_completion answer, void *context);
     /* Record the step's outcome: PAWL_OK with a value or PAWL_ERROR with an error.  `done` comes after the commit: PAWL_OK, or
-     * PAWL_ERROR with the failure that was recorded (the given one, or that the value could not be stored), or PAWL_STOPPED. */
+     * PAWL_ERROR with the failure that was recorded (the given one, or that the value could not be stored), PAWL_RETRY once the back-off of a
+     * failed attempt is over, PAWL_CANCELLED (the outcome was discarded) or PAWL_STOPPED. */
     void (*step_end)(pawl_run *run, pawl_scope scope, const pawl_result *outcome, pawl_completion done, void *context);
 
     /* A transaction: a step whose SQL and checkpoint commit together.  Answers like step_begin. */
@@ -198,12 +234,45 @@ typedef struct pawl_host {
      * accepts transaction_end. */
     void (*transaction_execute)(pawl_run *run, pawl_scope scope, pawl_bytes sql, const pawl_bytes *parameters, size_t parameter_count,
                                 pawl_completion done, void *context);
-    /* PAWL_OK: commit with the checkpoint; PAWL_ERROR: roll back and record the failure.  `done` as step_end's, or PAWL_RETRY. */
+    /* PAWL_OK: commit with the checkpoint; PAWL_ERROR: roll back and record the failure.  `done` as step_end's. */
     void (*transaction_end)(pawl_run *run, pawl_scope scope, const pawl_result *outcome, pawl_completion done, void *context);
 
     /* A read-only query, recorded as a step: a replay gets the same rows. */
     void (*query)(pawl_run *run, pawl_scope scope, pawl_bytes name, pawl_bytes sql, const pawl_bytes *parameters, size_t parameter_count,
                   pawl_completion done, void *context);
+
+    /* A durable call: a step whose work the host does.  `kind` and `arguments`, a JSON object, are those of docs/durable-calls.md: sleep,
+     * receive, send, set_event, get_event, write_stream, close_stream, read_stream, merge_attributes, start_child, await_child,
+     * await_children, cancel_workflow, race, now, uuid, random, patch.  Another kind, or arguments of another shape, is PAWL_MISUSE.
+     * PAWL_OK with the value, PAWL_NONE (the timeout of a wait passed), PAWL_ERROR, PAWL_CANCELLED or PAWL_STOPPED. */
+    void (*call)(pawl_run *run, pawl_scope scope, pawl_bytes kind, pawl_bytes name, pawl_bytes arguments, pawl_completion done, void *context);
+
+    /* What alternative `index` (from 0, of kind "step") of the race that is outstanding in `scope` has come to.  The race's own completion tells
+     * who won; an offer to a race that is over, or to none, is ignored. */
+    void (*offer)(pawl_run *run, pawl_scope scope, uint32_t index, const pawl_result *outcome);
+
+    /* Writes a value that is no step, also from inside a step's body; at least once.  kind "progress": {"value": …}, the latest counts; kind
+     * "stream": {"key": text, "value": …}, appended with the step's name and attempt.  `done` after the commit, or, for progress, when it
+     * was taken: PAWL_OK, PAWL_ERROR, PAWL_CANCELLED or PAWL_STOPPED. */
+    void (*emit)(pawl_run *run, pawl_scope scope, pawl_bytes kind, pawl_bytes arguments, pawl_completion done, void *context);
+
+    /* The handler has failed with `outcome` (PAWL_ERROR), or was answered PAWL_CANCELLED (`outcome` with that status), and has something to
+     * undo.  After PAWL_OK only steps with PAWL_STEP_COMPENSATION are allowed, in any scope; then finish(), which ends the workflow with
+     * `outcome` whatever it is given.  Not allowed while another call is outstanding or a step is open. */
+    void (*compensate)(pawl_run *run, const pawl_result *outcome, pawl_completion done, void *context);
+
+    /* Ends the run and begins the workflow anew, under the same id, with `input` (JSON) and no recorded steps.  `done` answers PAWL_STOPPED, or
+     * PAWL_MISUSE or PAWL_ERROR if it cannot (a step is open, the input is no JSON); finish() is still due. */
+    void (*continue_as_new)(pawl_run *run, pawl_bytes input, pawl_completion done, void *context);
+
+    /* The branch is not used any more: a run whose open branches all wait can be parked.  The root's is never closed. */
+    void (*close_branch)(pawl_run *run, pawl_scope scope);
+
+    /* 1: the workflow is being cancelled; else 0.  For long bodies; any thread. */
+    int32_t (*is_cancelled)(pawl_run *run);
+
+    /* The attempt of the step or transaction that is open in `scope`, from 1; 0: none is. */
+    int32_t (*attempt)(pawl_run *run, pawl_scope scope);
 } pawl_host;
 
 /* The one exported symbol:
