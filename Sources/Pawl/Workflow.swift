@@ -69,7 +69,7 @@ public struct Workflow: Sendable {
             var handler = pawl_handler(
                 size: UInt32(MemoryLayout<pawl_handler>.size), workflow_version: version32, workflow_name: name,
                 context: registration.toOpaque(),
-                start: startRun, interrupt: interruptRun, release: releaseRun)
+                start: startRun, interrupt: interruptRun, release: releaseRun, interrupt_step: nil)
             return host.pointee.register_handler(host.pointee.host, &handler)
         }
         guard status == PawlStatus.ok else {

@@ -21,7 +21,7 @@ extension WorkflowContext {
         _ name: String, isolation: IsolationLevel = .readCommitted, _ body: @Sendable (Database) async throws -> Value
     ) async throws -> Value {
         let begun = try await run.begin { host, run, context in
-            var options = pawl_transaction_options(size: PawlSize.transactionOptions, isolation: isolation.rawValue)
+            var options = pawl_transaction_options(size: PawlSize.transactionOptions, isolation: isolation.rawValue, retry: nil)
             return name.withBytes { host.pointee.transaction_begin(run, scope, $0, &options, keepReply, context) }
         }
         if let begun {

@@ -65,7 +65,8 @@ final class DeliveryThread: @unchecked Sendable {  // the list is locked, the se
         switch delivery {
         case .start(let run): PluginRun.of(run)?.start()
         case .answer(_, let receiver, let answer): receiver.call(answer)
-        case .interrupt(let run): PluginRun.of(run)?.interrupt()
+        case .interrupt(let run, let reason): PluginRun.of(run)?.interrupt(reason)
+        case .interruptStep: break
         case .release(let run): PluginRun.of(run)?.release()
         }
     }

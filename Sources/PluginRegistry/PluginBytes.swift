@@ -88,6 +88,9 @@ extension CallReceiver {
         case .misuse(let error): CallReceiver.withResult(pawl_status(PAWL_MISUSE), error) { completion(context, $0) }
         case .stopped: CallReceiver.withResult(pawl_status(PAWL_STOPPED)) { completion(context, $0) }
         case .retry: CallReceiver.withResult(pawl_status(PAWL_RETRY)) { completion(context, $0) }
+        case .execute: CallReceiver.withResult(pawl_status(PAWL_EXECUTE)) { completion(context, $0) }
+        case .none: CallReceiver.withResult(pawl_status(PAWL_NONE)) { completion(context, $0) }
+        case .cancelled: CallReceiver.withResult(pawl_status(PAWL_CANCELLED)) { completion(context, $0) }
         }
     }
 

@@ -16,7 +16,8 @@ enum PluginHostTable {
             transaction_begin: { PluginHostTable.transactionBegin($0, $1, $2, $3, $4, $5) },
             transaction_execute: { PluginHostTable.execute($0, $1, $2, $3, $4, $5, $6) },
             transaction_end: { PluginHostTable.end($0, $1, $2, $3, $4) },
-            query: { PluginHostTable.query($0, $1, $2, $3, $4, $5, $6, $7) })
+            query: { PluginHostTable.query($0, $1, $2, $3, $4, $5, $6, $7) },
+            call: nil, offer: nil, emit: nil, compensate: nil, continue_as_new: nil, close_branch: nil, is_cancelled: nil, attempt: nil)
     }
 
     private static func registerHandler(_ host: UnsafeMutableRawPointer?, _ handler: UnsafePointer<pawl_handler>?) -> pawl_status {
@@ -72,8 +73,10 @@ enum PluginHostTable {
     ) -> pawl_status {
         guard let run = PluginRun.of(run) else { return refused("the run is NULL", receiver) }
         guard let name = name.text else { return refused("the step's name is absent or not UTF-8", receiver) }
-        switch run.run.begin(kind, scope: scope, name: name, isolation: isolation) {
+        switch run.run.begin(kind, scope: scope, name: name, isolation: isolation, policy: .never, receiver: receiver) {
         case .execute: return pawl_status(PAWL_EXECUTE)
+        case .pending: return pawl_status(PAWL_PENDING)
+        case .cancelled: return pawl_status(PAWL_CANCELLED)
         case .recorded(.success(let value)):
             receiver.call(.value(value))
             return pawl_status(PAWL_OK)

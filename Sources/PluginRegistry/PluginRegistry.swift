@@ -153,7 +153,7 @@ package final class PluginRegistry: HandlerHost {
                 }
                 _ = PluginRun.attach(run, handler: handler, plugin: plugin)
                 batches.append(delivery, for: plugin)
-            case .answer(let run, _, _), .interrupt(let run), .release(let run):
+            case .answer(let run, _, _), .interrupt(let run, _), .interruptStep(let run, _), .release(let run):
                 guard let plugin = PluginRun.of(run)?.plugin else { continue }
                 batches.append(delivery, for: plugin)
             }

@@ -47,7 +47,8 @@ final class PluginRun: @unchecked Sendable {  // constant, but for `context`, wh
                                         size: .size(of: pawl_start.self), workflow_version: workflow.workflowVersion,
                                         recoveries: workflow.recoveries, priority: workflow.priority, workflow_id: workflowID,
                                         workflow_name: workflowName, queue: queue, partition_key: partitionKey, input: input,
-                                        headers: headers, attributes: attributes, created_at: workflow.createdAt)
+                                        headers: headers, attributes: attributes, created_at: workflow.createdAt, deadline_at: workflow.deadlineAt ?? 0,
+                                        parent_workflow_id: pawl_bytes(), attempt: workflow.fence.epoch, reserved: 0)
                                     return handler.start(handler.context, OpaquePointer(Unmanaged.passUnretained(self).toOpaque()), &start)
                                 }
                             }
@@ -58,7 +59,9 @@ final class PluginRun: @unchecked Sendable {  // constant, but for `context`, wh
         }
     }
 
-    func interrupt() { handler.interrupt?(context, pawl_status(PAWL_STOPPED)) }
+    func interrupt(_ reason: InterruptReason) {
+        handler.interrupt?(context, pawl_status(reason == .cancelled ? PAWL_CANCELLED : PAWL_STOPPED))
+    }
 
     /// Tells the plugin that the run is over, and lets go of it.
     func release() {

@@ -117,7 +117,7 @@ package final class PostgresStore: WorkflowStore, @unchecked Sendable {  // what
         loop.assertCurrent()
         for request in requests {
             switch request {
-            case .claim(let limit): if !isClosing || limit == 0 { claims.want(limit) }
+            case .claim(let limit, _): if !isClosing || limit == 0 { claims.want(limit) }
             case .write(let id, let steps, let ends):
                 if context.incarnation == nil {
                     emit(.written(id, steps: steps.indices.map { ($0, .fenced) }, ends: ends.indices.map { ($0, .fenced) }))
@@ -130,9 +130,15 @@ package final class PostgresStore: WorkflowStore, @unchecked Sendable {  // what
             case .commit(let id, let transaction, let record): sql.commit(id, transaction, record)
             case .rollback(let transaction): sql.rollback(transaction)
             case .query(let id, let statement): sql.query(id, statement)
+            case .perform(let id, let calls): emit(.performed(id, calls.map { _ in .refused(.invalid(Self.unsupported)) }))
+            case .emit(let id, let values): emit(.emitted(id, refused: values.indices.map { ($0, .invalid(Self.unsupported)) }))
+            case .park(let parkings): writes.release(parkings.map(\.fence))
+            case .runHandler(let id, _): emit(.handlerRan(id, .failed(Self.unsupported)))
             }
         }
     }
+
+    private static let unsupported = WorkflowError(code: "0A000", type: "Pawl", message: "This store does not do that yet.")
 
     private func emit(_ event: StoreEvent) {
         events?(event)

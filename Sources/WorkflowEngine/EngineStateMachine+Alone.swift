@@ -31,7 +31,9 @@ extension EngineStateMachine {
             statistics.succeeded += 1
             resolve(slot, &actions)
         case .retry(let error):
-            if attempt >= configuration.transactionAttempts { return endHandler(.failed(error.storable(limit: maximumPayload), reason: "error"), slot, &actions) }
+            if attempt >= configuration.transactionAttempts {
+                return endHandler(.failed(error.storable(limit: maximumPayload), reason: "error"), slot, &actions)
+            }
             runs[slot].phase = .handling(attempt: attempt + 1)
             statistics.transactionRetries += 1
             actions.effects.append(.schedule(.handler(run), after: backOff(attempt + 1)))

@@ -183,7 +183,11 @@ extension EngineStateMachine {
             answer(wait.scope, of: slot, .misuse(error), &actions)
         case .refused(.invalid(let error)):
             runs[slot].waits.remove(at: place)
-            if error.code == "determinism" { stop(slot, .condemned(error, reason: "determinism"), &actions) } else { condemn(slot, error, step: wait.call.name, &actions) }
+            if error.code == "determinism" {
+                stop(slot, .condemned(error, reason: "determinism"), &actions)
+            } else {
+                condemn(slot, error, step: wait.call.name, &actions)
+            }
         case .refused(.fenced), .refused(.alreadyRecorded): fenced(slot, &actions)
         }
     }

@@ -115,6 +115,8 @@ package struct RecordedStep: Sendable {
     /// As stored; may be a kind that this worker does not know.
     package var kind: String
     package var state: State
+    /// nil: it is not over.
+    package var outcome: Outcome? { if case .done(let outcome) = state { outcome } else { nil } }
     package init(name: String, number: Int32, kind: String, state: State) {
         self.name = name
         self.number = number

@@ -30,7 +30,8 @@ final class FakeHost: Sendable {
                 size: UInt32(size), interface_version: version, host: nil,
                 register_handler: fakeRegisterHandler, log: fakeLog, finish: fakeFinish, branch: fakeBranch, step_begin: fakeStepBegin,
                 step_end: fakeEnd, transaction_begin: fakeTransactionBegin, transaction_execute: fakeExecute, transaction_end: fakeEnd,
-                query: fakeQuery))
+                query: fakeQuery, call: nil, offer: nil, emit: nil, compensate: nil, continue_as_new: nil, close_branch: nil, is_cancelled: nil,
+                attempt: nil))
         table.pointee.host = Unmanaged.passUnretained(self).toOpaque()
         registered = plugin.register(with: table)
     }
@@ -54,7 +55,7 @@ final class FakeHost: Sendable {
                                     size: UInt32(MemoryLayout<pawl_start>.size), workflow_version: version, recoveries: 2, priority: -3,
                                     workflow_id: id, workflow_name: name, queue: queue, partition_key: pawl_bytes(), input: input,
                                     headers: headers == nil ? pawl_bytes() : headerBytes, attributes: pawl_bytes(),
-                                    created_at: 1_763_721_136_123_456)
+                                    created_at: 1_763_721_136_123_456, deadline_at: 0, parent_workflow_id: pawl_bytes(), attempt: 1, reserved: 0)
                                 let context = handler.start(handler.context, pointer, &start)
                                 run.state.withLock { $0.context = Word(context) }
                             }

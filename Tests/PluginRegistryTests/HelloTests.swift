@@ -59,7 +59,7 @@ import WorkflowEngine
         #expect(failing.run(with: registry))
         #expect(failing.outputs == ["42P01: no such table"])
         // The workflow's failure says which of its steps it was.
-        guard case .failure(let error)? = failing.ends.first?.outcome else { return }
+        guard case .failed(let error, _)? = failing.ends.first?.end else { return }
         #expect(error.step == "record")
         #expect(error.attempt == 1)
     }

@@ -21,9 +21,10 @@ final class ScriptedStore: WorkflowStore {
 
     var outputs: [String] {
         ends.map { end in
-            switch end.outcome {
-            case .success(let value): String(decoding: value, as: UTF8.self)
-            case .failure(let error): "\(error.code): \(error.message)"
+            switch end.end {
+            case .succeeded(let value), .continued(let value): String(decoding: value, as: UTF8.self)
+            case .failed(let error, _): "\(error.code): \(error.message)"
+            case .cancelled(let by, _): by.rawValue
             }
         }
     }
@@ -31,7 +32,7 @@ final class ScriptedStore: WorkflowStore {
     func send(_ requests: [StoreRequest]) {
         for request in requests {
             switch request {
-            case .claim(let limit):
+            case .claim(let limit, _):
                 guard limit > 0, !waiting.isEmpty else { continue }
                 let claimed = waiting.prefix(limit)
                 waiting = waiting.dropFirst(limit)
@@ -40,7 +41,8 @@ final class ScriptedStore: WorkflowStore {
                 self.steps += steps.count
                 self.ends += ends
                 events?(.written(id, steps: [], ends: []))
-            case .release, .begin, .rollback: break
+            case .release, .begin, .rollback, .park: break
+            case .perform, .emit, .runHandler: preconditionFailure("not in this store")
             case .execute(let id, _, let statement), .query(let id, let statement):
                 statements.append(statement)
                 events?(.executed(id, sqlResult))

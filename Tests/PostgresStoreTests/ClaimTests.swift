@@ -42,7 +42,7 @@ extension StoreSuites {
             let fixture = try await StoreFixture(database)
             for _ in 0..<20 {
                 let before = fixture.claimCount
-                fixture.send(.claim(limit: 5))
+                fixture.send(.claim(limit: 5, alone: false))
                 try fixture.enqueue()
                 #expect(try await fixture.nextClaim(after: before).count == 1)
             }
@@ -53,12 +53,12 @@ extension StoreSuites {
             try database.connect().script("ALTER DATABASE \(database.name) SET pawl.poll_interval = 0")
             let fixture = try await StoreFixture(database)
             let admin = try database.connect()
-            fixture.send(.claim(limit: 5))
+            fixture.send(.claim(limit: 5, alone: false))
             try await eventually("it waits") {
                 try admin.integer(
                     "SELECT count(*) FROM pg_stat_activity WHERE datname = $1 AND query LIKE 'CALL pawl.wait%' AND state = 'active'", database.name) == 1
             }
-            fixture.send(.claim(limit: 0))
+            fixture.send(.claim(limit: 0, alone: false))
             try await eventually("it waits no more") {
                 try admin.integer(
                     "SELECT count(*) FROM pg_stat_activity WHERE datname = $1 AND query LIKE 'CALL pawl.wait%' AND state = 'active'", database.name) == 0
@@ -108,7 +108,7 @@ extension StoreSuites {
             let fixture = try await StoreFixture(database)
             try fixture.enqueue(name: "other")
             let before = fixture.claimCount
-            fixture.send(.claim(limit: 5))
+            fixture.send(.claim(limit: 5, alone: false))
             let admin = try database.connect()
             try await eventually("it waits") {
                 try admin.integer(
@@ -126,7 +126,7 @@ extension StoreSuites {
             try fixture.enqueue(3)
             let claimed = try await fixture.claimAll(3)
             #expect(try await fixture.write(ends: [claimed[0].end()]) == .init())
-            fixture.send(.claim(limit: 5))
+            fixture.send(.claim(limit: 5, alone: false))
             await fixture.shutdown()
             let admin = try database.connect()
             #expect(try admin.integer("SELECT count(*) FROM pawl.workflow WHERE claimed_by IS NULL AND recoveries = 0 AND status = 'enqueued'") == 2)

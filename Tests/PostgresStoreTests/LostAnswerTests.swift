@@ -133,7 +133,7 @@ extension StoreSuites {
             let fixture = try await StoreFixture(database, through: proxy)
             let before = fixture.claimCount
             proxy.cut(.afterItIsAnswered, on: "pawl_wait")
-            fixture.send(.claim(limit: 10))
+            fixture.send(.claim(limit: 10, alone: false))
             let admin = try database.connect()
             try await eventually("it waits") {
                 try admin.integer(
@@ -180,7 +180,7 @@ extension StoreSuites {
             while try admin.integer("SELECT count(*) FROM pawl.workflow") > 0 {
                 // What a lost life took with it comes again.
                 let claims = fixture.claimCount
-                fixture.send(.claim(limit: 30))
+                fixture.send(.claim(limit: 30, alone: false))
                 try await eventually("a claim, or the end; \(fixture.log)", within: .seconds(60), every: .milliseconds(5)) {
                     try fixture.claimCount > claims || admin.integer("SELECT count(*) FROM pawl.workflow") == 0
                 }

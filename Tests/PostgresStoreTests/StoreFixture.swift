@@ -49,6 +49,7 @@ final class StoreFixture: Sendable {
                 case .written(let id, _, _), .executed(let id, _), .transactionEnded(let id, _):
                     if state.answers[id] != nil { state.doubleAnswers += 1 }
                     state.answers[id] = event
+                case .performed, .emitted, .handlerRan, .signalled, .suspects: break
                 case .lifeLost: state.livesLost += 1
                 }
             }
@@ -99,7 +100,7 @@ final class StoreFixture: Sendable {
     /// Asks, and waits for what comes.
     func claim(_ limit: Int) async throws -> [ClaimedWorkflow] {
         let before = claimCount
-        send(.claim(limit: limit))
+        send(.claim(limit: limit, alone: false))
         return try await nextClaim(after: before)
     }
 
@@ -172,7 +173,7 @@ extension ClaimedWorkflow {
         StepRecord(fence: fence, name: name, number: number, kind: kind, outcome: .success(Array(value.utf8)), startedAt: 1_700_000_000_000_000)
     }
 
-    func end(_ value: String = "null") -> WorkflowEnd { WorkflowEnd(fence: fence, outcome: .success(Array(value.utf8)), reason: nil) }
+    func end(_ value: String = "null") -> WorkflowEnd { WorkflowEnd(fence: fence, end: .succeeded(Array(value.utf8))) }
 }
 
 extension SQLResult {
@@ -189,6 +190,7 @@ extension TransactionEnd {
         case .failed(let error): "failed \(error.code)"
         case .refused(.fenced): "fenced"
         case .refused(.alreadyRecorded): "recorded"
+        case .refused(.cancelled(let by)): "cancelled \(by.rawValue)"
         case .refused(.invalid(let error)): "invalid \(error.code)"
         }
     }

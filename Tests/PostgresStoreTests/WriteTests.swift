@@ -13,7 +13,7 @@ extension StoreSuites {
             try fixture.enqueue(2)
             let claimed = try await fixture.claimAll(2)
             let error = WorkflowError(code: "x", type: "T", message: "it \"failed\"")
-            let failure = WorkflowEnd(fence: claimed[1].fence, outcome: .failure(error), reason: "determinism")
+            let failure = WorkflowEnd(fence: claimed[1].fence, end: .failed(error, reason: "determinism"))
             #expect(try await fixture.write(steps: claimed.map { $0.step("a", 1, .step, #"{"v": 1}"#) }) == .init())
             #expect(try await fixture.write(steps: [claimed[0].step("b", 2, .query)], ends: [failure]) == .init())
             #expect(try await fixture.write(ends: [claimed[0].end(#"{"ok": true}"#)]) == .init())
@@ -69,7 +69,7 @@ extension StoreSuites {
             #expect(line.contains("epoch=1") && line.contains("worker=") && !line.contains("u0000"))
             // And with ends beside: each for itself.
             var ends = claimed.map { $0.end() }
-            ends[3].outcome = .success(Array("oops".utf8))
+            ends[3].end = .succeeded(Array("oops".utf8))
             let both = try await fixture.write(steps: [claimed[3].step("t", 2)], ends: ends)
             #expect(both.steps.isEmpty)
             #expect(both.ends.keys.sorted() == [3])

@@ -38,7 +38,7 @@ struct Transcript {
     mutating func call(_ id: String, _ call: RunCall) -> EngineStateMachine.Event { .call(runs[id]!, call) }
 
     mutating func endStep(_ id: String, _ name: String, scope: ScopeID = 0, _ outcome: Outcome = .success([0x31])) -> EngineStateMachine.Event {
-        .call(runs[id]!, .endStep(scope, record(id, name, outcome), Self.receiver))
+        .call(runs[id]!, .endStep(scope, record(id, name, outcome), .never, Self.receiver))
     }
 
     func record(_ id: String, _ name: String, _ outcome: Outcome = .success([0x31]), kind: StepKind = .step) -> StepRecord {
@@ -57,11 +57,11 @@ struct Transcript {
 
     private func describe(_ request: StoreRequest) -> String {
         switch request {
-        case .claim(let limit): return "claim \(limit)"
+        case .claim(let limit, let alone): return "claim \(limit)\(alone ? " alone" : "")"
         case .write(let id, let steps, let ends):
             let items =
                 steps.map { "\($0.fence.key):\($0.name)\($0.outcome.isFailure ? "!" : "")" }
-                + ends.map { "end \($0.fence.key)\($0.outcome.isFailure ? "!" : "")\($0.reason.map { " \($0)" } ?? "")" }
+                + ends.map { "end \($0.fence.key)\($0.end.text)" }
             return "write#\(id.value) \(items.joined(separator: " "))"
         case .release(let fences): return "release \(fences.map { "\($0.key)" }.joined(separator: " "))"
         case .begin(let id, let fence, _): return "begin#\(id.value) \(fence.key)"
@@ -69,6 +69,10 @@ struct Transcript {
         case .commit(let id, let transaction, let record): return "commit#\(id.value) of #\(transaction.value) \(record.name)"
         case .rollback(let transaction): return "rollback #\(transaction.value)"
         case .query(let id, _): return "query#\(id.value)"
+        case .perform(let id, let calls): return "perform#\(id.value) \(calls.map { "\($0.fence.key):\($0.kind.rawValue):\($0.name)" }.joined(separator: " "))"
+        case .emit(let id, let values): return "emit#\(id.value) \(values.map { "\($0.fence.key):\($0.kind.rawValue)" }.joined(separator: " "))"
+        case .park(let parkings): return "park \(parkings.map { "\($0.fence.key)" }.joined(separator: " "))"
+        case .runHandler(let id, let fence): return "run handler#\(id.value) \(fence.key)"
         }
     }
 
@@ -87,15 +91,28 @@ struct Transcript {
                 case .stopped: "stopped"
                 case .misuse(let error): "misuse \(error.code)"
                 case .retry: "retry"
+                case .none: "none"
+                case .cancelled: "cancelled"
+                case .execute: "execute"
                 }
-            return "answer \(names[id]!)\(scope.map { "/\($0)" } ?? "") \(text)"
+            return "answer \(names[id]!)\(scope.map { "/\($0.scope)" } ?? "") \(text)"
+        case .cancel(let id): return "cancel \(names[id]!)"
+        case .interruptStep(let id, let scope): return "interrupt step \(names[id]!)/\(scope)"
+        case .waits(let id, let scope): return "waits \(names[id]!)/\(scope)"
+        case .rest(let id):
+            // As the driver does, with nothing else open in the run.
+            machine.handle(.resting(id), &actions)
+            return "rest \(names[id]!)"
+        case .park(let id, let assumeIdle, let count):
+            machine.handle(.parked(id), &actions)
+            return "park \(names[id]!) after \(count)\(assumeIdle ? " if idle" : "")"
         case .release(let id, let count):
             // As the driver does, with no call on its way.
             machine.handle(.released(id), &actions)
             return "release \(names[id]!) after \(count)"
         case .schedule(let timer, _):
             timers.append(timer)
-            return "schedule attempt \(timer.attempt)"
+            return "schedule \(timer.text)"
         case .drained: return "drained"
         case .note(let id, let note):
             let text =
@@ -107,8 +124,38 @@ struct Transcript {
                 case .abandoned: "abandoned"
                 case .lifeLost(let runs): "life lost \(runs)"
                 case .handedBack: "handed back"
+                case .parked: "parked"
+                case .cancelling(let cause): "cancelling \(cause)"
+                case .clearing: "clearing"
                 }
             return "note\(id.map { " \(names[$0]!)" } ?? "") \(text)"
+        }
+    }
+}
+
+extension EngineStateMachine.Timer {
+    var text: String {
+        switch self {
+        case .transaction(_, let attempt): "attempt \(attempt)"
+        case .wait(let owner, _): "wait /\(owner.scope)"
+        case .backOff(let owner, _): "back-off /\(owner.scope)"
+        case .attempt(let owner, _): "attempt time /\(owner.scope)"
+        case .step(let owner, _): "step time /\(owner.scope)"
+        case .deadline: "deadline"
+        case .park: "park"
+        case .handler: "handler"
+        case .clearing: "clearing"
+        }
+    }
+}
+
+extension WorkflowEnd.End {
+    var text: String {
+        switch self {
+        case .succeeded: ""
+        case .failed(_, let reason): "! \(reason)"
+        case .cancelled(let by, _): " cancelled \(by.rawValue)"
+        case .continued: " continued"
         }
     }
 }
@@ -226,7 +273,7 @@ private let bad = WorkflowError(code: "bad", type: "t", message: "m")
         expect(
             t.after(written(1, steps: [(index: 0, refusal: .invalid(bad))])), "write#2 end 1! error", "claim 3", "interrupt w1", "note w1 condemned bad",
             "answer w1/0 stopped", "answer w2/0 value")
-        guard case .write(_, _, let ends)? = t.lastRequests.first, case .failure(let error) = ends[0].outcome else { return #expect(Bool(false)) }
+        guard case .write(_, _, let ends)? = t.lastRequests.first, case .failed(let error, _) = ends[0].end else { return #expect(Bool(false)) }
         #expect(error.step == "a")
         expect(t.after(written(2)))
         expect(t.after(t.finish("w1", .success([0x31]))), "release w1 after 2")
@@ -281,7 +328,7 @@ private let bad = WorkflowError(code: "bad", type: "t", message: "m")
         // The driver finds a call that is not here yet, and does not answer `released`: the late call asks again.
         var actions = EngineStateMachine.Actions()
         t.machine.handle(written(1), &actions)
-        t.machine.handle(.call(t.runs["w1"]!, .endStep(0, t.record("w1", "late"), Transcript.receiver)), &actions)
+        t.machine.handle(.call(t.runs["w1"]!, .endStep(0, t.record("w1", "late"), .never, Transcript.receiver)), &actions)
         var counts: [Int] = []
         var stopped = 0
         for effect in actions.effects {
@@ -308,11 +355,11 @@ private let bad = WorkflowError(code: "bad", type: "t", message: "m")
         var t = Transcript()
         _ = t.after(.start(maximumPayload: 1000))
         _ = t.claimed("w1")
-        expect(t.after(t.call("w1", .beginTransaction(0, t.record("w1", "pay", kind: .transaction), .serializable))), "begin#1 1")
+        expect(t.after(t.call("w1", .begin(0, t.record("w1", "pay", kind: .transaction), .serializable, .never))), "begin#1 1")
         let statement = SQLStatement(sql: "s", parameters: [])
         expect(t.after(t.call("w1", .execute(0, statement, Transcript.receiver))), "execute#2 in #1")
         expect(t.after(.store(.executed(RequestID(2), .success([])))), "answer w1/0 value")
-        expect(t.after(t.call("w1", .endTransaction(0, .success([0x31]), Transcript.receiver))), "commit#3 of #1 pay")
+        expect(t.after(t.call("w1", .endTransaction(0, .success([0x31]), isFinal: false, Transcript.receiver))), "commit#3 of #1 pay")
         expect(t.after(.store(.transactionEnded(RequestID(3), .committed))), "answer w1/0 value")
         #expect(t.machine.statistics.steps == 1)
         #expect(t.machine.transactions.isEmpty && t.machine.requests.isEmpty)
@@ -322,8 +369,8 @@ private let bad = WorkflowError(code: "bad", type: "t", message: "m")
         var t = Transcript()
         _ = t.after(.start(maximumPayload: 1000))
         _ = t.claimed("w1")
-        _ = t.after(t.call("w1", .beginTransaction(0, t.record("w1", "pay", kind: .transaction), .readCommitted)))
-        expect(t.after(t.call("w1", .endTransaction(0, .failure(bad), Transcript.receiver))), "rollback #1", "write#2 1:pay!")
+        _ = t.after(t.call("w1", .begin(0, t.record("w1", "pay", kind: .transaction), .readCommitted, .never)))
+        expect(t.after(t.call("w1", .endTransaction(0, .failure(bad), isFinal: false, Transcript.receiver))), "rollback #1", "write#2 1:pay!")
         expect(t.after(written(2)), "answer w1/0 failure bad")
     }
 
@@ -333,11 +380,11 @@ private let bad = WorkflowError(code: "bad", type: "t", message: "m")
         _ = t.after(.start(maximumPayload: 1000))
         _ = t.claimed("w1")
         let statement = SQLStatement(sql: "s", parameters: [])
-        _ = t.after(t.call("w1", .beginTransaction(0, t.record("w1", "pay", kind: .transaction), .readCommitted)))
+        _ = t.after(t.call("w1", .begin(0, t.record("w1", "pay", kind: .transaction), .readCommitted, .never)))
         _ = t.after(t.call("w1", .execute(0, statement, Transcript.receiver)))
         expect(t.after(.store(.executed(RequestID(2), .failure(WorkflowError(code: "23505", type: "", message: ""))))), "answer w1/0 failure 23505")
         expect(t.after(t.call("w1", .execute(0, statement, Transcript.receiver))), "answer w1/0 failure 25P02")
-        expect(t.after(t.call("w1", .endTransaction(0, .success([0x31]), Transcript.receiver))), "rollback #1", "write#3 1:pay!")
+        expect(t.after(t.call("w1", .endTransaction(0, .success([0x31]), isFinal: false, Transcript.receiver))), "rollback #1", "write#3 1:pay!")
         expect(t.after(written(3)), "answer w1/0 failure 23505")
     }
 
@@ -350,20 +397,22 @@ private let bad = WorkflowError(code: "bad", type: "t", message: "m")
         let conflict = WorkflowError(code: code, type: "", message: "")
         let statement = SQLStatement(sql: "s", parameters: [])
         var request: UInt64 = 1
-        expect(t.after(t.call("w1", .beginTransaction(0, t.record("w1", "pay", kind: .transaction), .serializable))), "begin#1 1")
+        expect(t.after(t.call("w1", .begin(0, t.record("w1", "pay", kind: .transaction), .serializable, .never))), "begin#1 1")
         for attempt in 2...4 {
             let transaction = request
             request += 1
             let lines: [String]
             var rollback: [String] = []
             if place == "commit" {
-                expect(t.after(t.call("w1", .endTransaction(0, .success([0x31]), Transcript.receiver))), "commit#\(request) of #\(transaction) pay")
+                expect(
+                    t.after(t.call("w1", .endTransaction(0, .success([0x31]), isFinal: false, Transcript.receiver))), "commit#\(request) of #\(transaction) pay"
+                )
                 lines = t.after(.store(.transactionEnded(RequestID(request), .retry(conflict))))
             } else {
                 expect(t.after(t.call("w1", .execute(0, statement, Transcript.receiver))), "execute#\(request) in #\(transaction)")
                 expect(t.after(.store(.executed(RequestID(request), .failure(conflict)))), "answer w1/0 failure \(code)")
                 // Whatever the body makes of it.
-                lines = t.after(t.call("w1", .endTransaction(0, attempt == 2 ? .success([0x31]) : .failure(bad), Transcript.receiver)))
+                lines = t.after(t.call("w1", .endTransaction(0, attempt == 2 ? .success([0x31]) : .failure(bad), isFinal: false, Transcript.receiver)))
                 rollback = ["rollback #\(transaction)"]
             }
             request += 1
@@ -383,8 +432,8 @@ private let bad = WorkflowError(code: "bad", type: "t", message: "m")
         var t = Transcript()
         _ = t.after(.start(maximumPayload: 1000))
         _ = t.claimed("w1")
-        _ = t.after(t.call("w1", .beginTransaction(0, t.record("w1", "pay", kind: .transaction), .readCommitted)))
-        _ = t.after(t.call("w1", .endTransaction(0, .success([0x31]), Transcript.receiver)))
+        _ = t.after(t.call("w1", .begin(0, t.record("w1", "pay", kind: .transaction), .readCommitted, .never)))
+        _ = t.after(t.call("w1", .endTransaction(0, .success([0x31]), isFinal: false, Transcript.receiver)))
         expect(t.after(.store(.transactionEnded(RequestID(2), .failed(bad)))), "write#3 1:pay!")
         expect(t.after(written(3)), "answer w1/0 failure bad")
     }
@@ -393,8 +442,8 @@ private let bad = WorkflowError(code: "bad", type: "t", message: "m")
         var t = Transcript()
         _ = t.after(.start(maximumPayload: 1000))
         _ = t.claimed("w1")
-        _ = t.after(t.call("w1", .beginTransaction(0, t.record("w1", "pay", kind: .transaction), .readCommitted)))
-        _ = t.after(t.call("w1", .endTransaction(0, .success([0x31]), Transcript.receiver)))
+        _ = t.after(t.call("w1", .begin(0, t.record("w1", "pay", kind: .transaction), .readCommitted, .never)))
+        _ = t.after(t.call("w1", .endTransaction(0, .success([0x31]), isFinal: false, Transcript.receiver)))
         expect(t.after(.store(.transactionEnded(RequestID(2), .refused(.fenced)))), "claim 4", "note w1 fenced", "interrupt w1", "answer w1/0 stopped")
         expect(t.after(t.finish("w1", .stopped)), "release w1 after 3")
     }
@@ -403,9 +452,9 @@ private let bad = WorkflowError(code: "bad", type: "t", message: "m")
         var t = Transcript()
         _ = t.after(.start(maximumPayload: 1000))
         _ = t.claimed("w1")
-        for scope: ScopeID in 0...2 { _ = t.after(t.call("w1", .beginTransaction(scope, t.record("w1", "t\(scope)", kind: .transaction), .readCommitted))) }
+        for scope: ScopeID in 0...2 { _ = t.after(t.call("w1", .begin(scope, t.record("w1", "t\(scope)", kind: .transaction), .readCommitted, .never))) }
         _ = t.after(t.call("w1", .execute(1, SQLStatement(sql: "s", parameters: []), Transcript.receiver)))
-        _ = t.after(t.call("w1", .endTransaction(2, .success([0x31]), Transcript.receiver)))
+        _ = t.after(t.call("w1", .endTransaction(2, .success([0x31]), isFinal: false, Transcript.receiver)))
         expect(t.after(.stopAll), "claim 0", "rollback #1", "rollback #2", "interrupt w1", "answer w1/1 stopped", "answer w1/2 stopped")
         expect(t.after(.store(.executed(RequestID(4), .success([])))))
         expect(t.after(.store(.transactionEnded(RequestID(5), .committed))), "release 1", "note w1 handed back", "drained")

@@ -7,7 +7,7 @@ import Testing
         guard case .execute = tree.begin(kind, scope: scope, name: name, now: { 0 }) else { return nil }
         let path = tree.openStep(in: scope)?.path
         tree.setCall(.ending, in: scope)
-        tree.settle(scope, bodyRunsAgain: false)
+        tree.settle(scope, .over)
         return path
     }
 

@@ -3,7 +3,7 @@ package import WorkflowEngine
 
 /// What Postgres holds, in memory: workflows, their steps, and one table of counters for transactions to change. Outlives the workers that use it.
 package final class MemoryDatabase: Sendable {
-    package enum Status: String, Sendable { case enqueued, running, succeeded, failed }
+    package enum Status: String, Sendable { case enqueued, running, succeeded, failed, cancelled }
 
     package struct Workflow: Sendable {
         package var key: Int64
@@ -115,9 +115,14 @@ package final class MemoryDatabase: Sendable {
         state.withLock { state in
             guard var row = state.workflows[end.fence.key], row.claimedBy == worker, row.epoch == end.fence.epoch else { return .fenced }
             if row.status != .running { return .alreadyRecorded }
-            if case .success = end.outcome { row.status = .succeeded } else { row.status = .failed }
-            row.outcome = end.outcome
-            row.reason = end.reason
+            switch end.end {
+            case .succeeded(let value): (row.status, row.outcome) = (.succeeded, .success(value))
+            case .failed(let error, let reason): (row.status, row.outcome, row.reason) = (.failed, .failure(error), reason)
+            case .cancelled(let by, let error): (row.status, row.outcome, row.reason) = (.cancelled, error.map { .failure($0) }, by.rawValue)
+            case .continued(let input):
+                (row.status, row.input, row.steps, row.claimedBy) = (.enqueued, input, [:], nil)
+                state.claimable.append(end.fence.key)
+            }
             state.workflows[end.fence.key] = row
             return nil
         }

@@ -37,7 +37,7 @@ package final class MemoryStore: WorkflowStore {
     package func send(_ requests: [StoreRequest]) {
         for request in requests {
             sent.append(request.kind)
-            if case .claim(let limit) = request { claimLimit = limit } else { queue.append(request) }
+            if case .claim(let limit, _) = request { claimLimit = limit } else { queue.append(request) }
         }
     }
 
@@ -109,6 +109,7 @@ package final class MemoryStore: WorkflowStore {
             events?(.transactionEnded(id, end))
         case .rollback(let transaction): changes[transaction] = nil
         case .query(let id, let statement): events?(.executed(id, run(statement, nil)))
+        case .perform, .emit, .park, .runHandler: preconditionFailure("not in this store")
         }
     }
 
@@ -132,7 +133,7 @@ package final class MemoryStore: WorkflowStore {
 extension StoreRequest {
     package var kind: String {
         switch self {
-        case .claim(let limit): "claim \(limit)"
+        case .claim(let limit, let alone): "claim \(limit)\(alone ? " alone" : "")"
         case .write(_, let steps, let ends): "write \(steps.count) \(ends.count)"
         case .release(let fences): "release \(fences.count)"
         case .begin: "begin"
@@ -140,6 +141,10 @@ extension StoreRequest {
         case .commit: "commit"
         case .rollback: "rollback"
         case .query: "query"
+        case .perform(_, let calls): "perform \(calls.count)"
+        case .emit(_, let values): "emit \(values.count)"
+        case .park(let parkings): "park \(parkings.count)"
+        case .runHandler: "run handler"
         }
     }
 }

@@ -52,7 +52,8 @@ package final class ThreadHost: HandlerHost {
                 let promise = Unmanaged<Promise>.fromOpaque(context).takeRetainedValue()
                 state.withLock { $0.waiting[ObjectIdentifier(promise)] = nil }
                 promise.fulfil(answer)
-            case .interrupt(let run): state.withLock { $0.log.append("interrupt \(run.workflow.workflowID)") }
+            case .interrupt(let run, _): state.withLock { $0.log.append("interrupt \(run.workflow.workflowID)") }
+            case .interruptStep: break
             case .release(let run):
                 state.withLock { state in
                     state.log.append("release \(run.workflow.workflowID)")
@@ -120,9 +121,9 @@ package struct HandlerContext: Sendable {
     }
 
     @discardableResult package func step(_ name: String, _ body: () throws -> String) throws -> String {
-        switch run.begin(.step, scope: scope, name: name) {
+        switch run.begin(.step, scope: scope, name: name, policy: .never) {
         case .recorded(let outcome): return try value(of: outcome)
-        case .stopped: throw HandlerStopped()
+        case .stopped, .pending, .cancelled: throw HandlerStopped()
         case .misuse(let error): throw HandlerMisuse(error: error)
         case .execute: break
         }
@@ -136,9 +137,9 @@ package struct HandlerContext: Sendable {
     }
 
     @discardableResult package func transaction(_ name: String, _ body: (HandlerContext) throws -> String) throws -> String {
-        switch run.begin(.transaction, scope: scope, name: name) {
+        switch run.begin(.transaction, scope: scope, name: name, policy: .never) {
         case .recorded(let outcome): return try value(of: outcome)
-        case .stopped: throw HandlerStopped()
+        case .stopped, .pending, .cancelled: throw HandlerStopped()
         case .misuse(let error): throw HandlerMisuse(error: error)
         case .execute: break
         }
@@ -196,7 +197,7 @@ package struct HandlerContext: Sendable {
         switch answer {
         case .value(let value): return String(decoding: value, as: UTF8.self)
         case .failure(let error): throw HandlerFailure(error)
-        case .stopped, .retry: throw HandlerStopped()
+        case .stopped, .retry, .none, .cancelled, .execute: throw HandlerStopped()
         case .misuse(let error): throw HandlerMisuse(error: error)
         }
     }

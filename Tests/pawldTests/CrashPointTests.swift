@@ -28,7 +28,7 @@ import WorkflowEngine
 
     static let fence = Fence(key: 1, epoch: 1)
     static let step = StepRecord(fence: fence, name: "a", number: 1, kind: .step, outcome: .success([]), startedAt: 0)
-    static let end = WorkflowEnd(fence: fence, outcome: .success([]), reason: nil)
+    static let end = WorkflowEnd(fence: fence, end: .succeeded([]))
     static func claimed(_ count: Int) -> StoreEvent {
         let workflow = ClaimedWorkflow(
             fence: fence, workflowID: "w", workflowName: "n", workflowVersion: 1, queue: "default", priority: 0, partitionKey: nil,

@@ -40,15 +40,46 @@ struct CompleteWorkflowsStatement: StoreStatement {
         parameters.add(ends.lazy.map(\.fence))
         parameters.addArray(of: .text) { elements in
             for end in ends {
-                if case .success = end.outcome { elements.append("succeeded") } else { elements.append("failed") }
+                elements.append(end.end.status)
             }
         }
         parameters.addArray(of: .text) { elements in
             for end in ends {
-                if case .success = end.outcome { elements.appendNull() } else { elements.append(end.reason ?? "error") }
+                if let reason = end.end.statusReason { elements.append(reason) } else { elements.appendNull() }
             }
         }
-        parameters.addOutcomes(ends.lazy.map(\.outcome))
+        parameters.addArray(of: .jsonb) { elements in
+            for end in ends { if case .succeeded(let value) = end.end { elements.append(json: value) } else { elements.appendNull() } }
+        }
+        parameters.addArray(of: .jsonb) { elements in
+            for end in ends { if let error = end.end.error { elements.append(json: error.encoded()) } else { elements.appendNull() } }
+        }
+    }
+}
+
+extension WorkflowEnd.End {
+    var status: String {
+        switch self {
+        case .succeeded, .continued: "succeeded"
+        case .failed: "failed"
+        case .cancelled: "cancelled"
+        }
+    }
+
+    var statusReason: String? {
+        switch self {
+        case .succeeded, .continued: nil
+        case .failed(_, let reason): reason
+        case .cancelled(let by, _): by.rawValue
+        }
+    }
+
+    var error: WorkflowError? {
+        switch self {
+        case .succeeded, .continued: nil
+        case .failed(let error, _): error
+        case .cancelled(_, let error): error
+        }
     }
 }
 
