@@ -6,6 +6,8 @@ SET search_path = pg_catalog, pg_temp AS $$
         -- narrowed: a grant for one workflow_name or queue reaches it, because it checks the rules by itself
         ('enqueue', 'enqueue_workflow', true), ('enqueue', 'enqueue_workflows', true), ('enqueue', 'enqueue_on_change', true),
         ('observe', 'may_inspect', false), ('inspect', 'may_inspect', false),
+        ('operate', 'cancel_workflow', true), ('operate', 'cancel_workflows', true), ('operate', 'resume_workflow', true),
+        ('operate', 'resume_workflows', true), ('operate', 'move_workflows', true), ('inspect', 'export_workflow', false),
         ('operate', 'create_queue', false), ('operate', 'release_hold', false),
         ('work', 'register_worker', false), ('work', 'heartbeat', false), ('work', 'unregister_worker', false),
         ('work', 'claim_workflows', false), ('work', 'get_recorded_steps', false), ('work', 'record_steps', false),
@@ -95,7 +97,8 @@ COMMENT ON FUNCTION pawl.grant_access(name, text, text, text) IS
 'Grants a role an access.
 role: an existing role. Members of it have the access too; nothing is granted to PUBLIC.
 access: enqueue (start workflows, also by triggers) | send (messages) | observe (the views, payloads read NULL: input, output, error, progress) |
-inspect (the views with payloads) | operate (queues, releasing a restored copy) | work (the worker protocol, and nothing else).
+inspect (the views with payloads) | operate (cancelling, resuming and moving workflows; queues, SQL handlers,
+releasing a restored copy) | work (the worker protocol, and nothing else).
 workflow_name, queue: narrow enqueue, send and operate to one workflow name, one queue, or both; each call adds a rule, and one that matches is enough.
 What is not about one workflow, like create_queue, needs operate without a narrowing.';
 

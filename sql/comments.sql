@@ -149,6 +149,13 @@ COMMENT ON COLUMN pawl.signal.workflow_key IS 'The workflow at which something h
 COMMENT ON COLUMN pawl.signal.worker_id IS 'The worker that is to look; NULL: any.';
 COMMENT ON COLUMN pawl.signal.itself IS 'Whether it concerns that workflow only, and not those who wait for it.';
 
+COMMENT ON COLUMN pawl.cancel_request.workflow_key IS 'The workflow to cancel.';
+COMMENT ON COLUMN pawl.cancel_request.request_key IS 'The first of several counts.';
+COMMENT ON COLUMN pawl.cancel_request.requested_at IS 'When it was asked for.';
+COMMENT ON COLUMN pawl.cancel_request.cancel_reason IS 'request, or parent: its parent is being cancelled.';
+COMMENT ON COLUMN pawl.cancel_request.cancelled_by IS 'The role that asked for it.';
+COMMENT ON COLUMN pawl.cancel_request.cancel_note IS 'The reason that was given with it.';
+
 COMMENT ON COLUMN pawl.worker.worker_id IS 'The worker: a random incarnation, never used again.';
 COMMENT ON COLUMN pawl.worker.worker_number IS 'The second key of its advisory lock; the first is 1346459468.';
 COMMENT ON COLUMN pawl.worker.started_at IS 'When it registered.';

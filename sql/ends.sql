@@ -48,7 +48,9 @@ BEGIN
             g.scheduled_at, g.claimed_by, g.epoch, g.queue_id, g.priority, g.workflow_version, g.recoveries, g.pinned, g.detached, g.end_status,
             g.status_reason, g.workflow_id, g.workflow_name, g.partition_key, g.deduplication_id, g.forked_from, g.schedule_name, g.enqueued_by,
             g.cancelled_by, g.cancel_note, g.headers, g.attributes, g.progress, g.input,
-            CASE WHEN pg_column_size(g.output) <= 2000 THEN g.output END, g.error
+            CASE WHEN pg_column_size(g.output) <= 2000 THEN g.output END,
+            CASE WHEN g.end_status = 'cancelled' AND g.cancelled_by IS NOT NULL
+                THEN pawl.cancel_error(g.error, g.status_reason, g.cancelled_by, g.cancel_note) ELSE g.error END
         FROM gone g)
     SELECT (SELECT count(*) FROM asked), array_agg(g.ordinal) INTO good, moved FROM gone g;
     IF good <> rows THEN

@@ -235,6 +235,19 @@ CREATE TABLE pawl.signal (
 SELECT pg_catalog.pg_extension_config_dump('pawl.signal', '');
 CREATE INDEX signal_worker_id_idx ON pawl.signal (worker_id, signal_key);
 
+-- Cancellations of workflows that were claimed, or locked, when they were asked for. Inserted with a signal and never waiting for anybody, so that
+-- no transaction of a user holds the row that a worker writes under; take_signals puts the first one of a workflow into its row.
+CREATE TABLE pawl.cancel_request (
+    workflow_key  bigint      NOT NULL,
+    request_key   bigint      NOT NULL DEFAULT pg_catalog.nextval('pawl.key_seq'),
+    requested_at  timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    cancel_reason text        NOT NULL CONSTRAINT cancel_request_cancel_reason CHECK (cancel_reason IN ('request', 'parent')),
+    cancelled_by  text        NOT NULL,
+    cancel_note   text,
+    CONSTRAINT cancel_request_pkey PRIMARY KEY (workflow_key, request_key)
+) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000, autovacuum_vacuum_cost_delay = 0);
+SELECT pg_catalog.pg_extension_config_dump('pawl.cancel_request', '');
+
 -- One running pawld each, and for a while the ended ones.
 CREATE SEQUENCE pawl.worker_number_seq AS integer CACHE 1;
 SELECT pg_catalog.pg_extension_config_dump('pawl.worker_number_seq', '');
@@ -328,6 +341,7 @@ COMMENT ON TABLE pawl.stream_entry IS 'What workflows wrote to their streams. Re
 COMMENT ON TABLE pawl.closed_stream IS 'Streams that a workflow closed before it ended.';
 COMMENT ON TABLE pawl.waiter IS 'Steps that wait for something of another workflow.';
 COMMENT ON TABLE pawl.signal IS 'Something happened at a workflow, and nobody has looked yet.';
+COMMENT ON TABLE pawl.cancel_request IS 'Cancellations asked for, and not yet in the row of their workflow.';
 COMMENT ON TABLE pawl.sql_handler IS 'Workflows that are one SQL function.';
 COMMENT ON TABLE pawl.worker IS 'Workers, and for a day the ended ones. Read pawl.workers.';
 COMMENT ON TABLE pawl.worker_handler IS 'What each worker can run. Read pawl.handlers.';

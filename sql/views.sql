@@ -29,7 +29,8 @@ SELECT
     w.recoveries,
     w.waiting_for,
     w.due_at AS wake_at,
-    w.cancel_requested_at,
+    coalesce(w.cancel_requested_at, (SELECT r.requested_at FROM pawl.cancel_request r WHERE r.workflow_key = w.workflow_key
+        ORDER BY r.request_key LIMIT 1)) AS cancel_requested_at,
     w.created_at,
     w.run_at,
     w.started_at,

@@ -1,0 +1,451 @@
+-- What people do to workflows that are there: cancel them, resume them, move them to another version, export them.
+-- None of it waits for a worker, or lets one wait: what is claimed is asked by a row and a signal, and only what nobody has claimed is locked.
+
+CREATE FUNCTION pawl.check_operate(workflow_names text[], queue_ids integer[]) RETURNS void LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    me CONSTANT text := pawl.outer_user();
+    rules pawl.access_rule[];
+    refused record;
+BEGIN
+    IF (SELECT a.rolsuper FROM pg_roles a WHERE a.rolname = me) THEN
+        RETURN;
+    END IF;
+    -- EXECUTE is the base; a role whose rules are all narrowed reaches only what one of them matches.
+    SELECT array_agg(r) INTO rules FROM pawl.access_rule r JOIN pg_roles a ON a.rolname = r.role_name
+        WHERE r.access = 'operate' AND pg_has_role(me, a.oid, 'USAGE');
+    IF rules IS NULL OR EXISTS (SELECT FROM unnest(rules) r WHERE r.workflow_name IS NULL AND r.queue_name IS NULL) THEN
+        RETURN;
+    END IF;
+    SELECT o.workflow_name, coalesce(q.queue_name, 'default') AS queue INTO refused
+        FROM unnest(workflow_names, queue_ids) o (workflow_name, queue_id) LEFT JOIN pawl.queue q ON q.queue_id = o.queue_id
+        WHERE NOT EXISTS (SELECT FROM unnest(rules) r WHERE (r.workflow_name IS NULL OR r.workflow_name = o.workflow_name)
+            AND (r.queue_name IS NULL OR r.queue_name = coalesce(q.queue_name, 'default')))
+        ORDER BY o.workflow_name LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION USING ERRCODE = 'PW006',
+            MESSAGE = format('role %s may not operate on "%s" in queue "%s"', me, refused.workflow_name, refused.queue),
+            DETAIL = 'Its access is narrowed to other workflow names or queues.',
+            HINT = format('Grant it with: SELECT pawl.grant_access(%L, ''operate'', workflow_name => %L);', me, refused.workflow_name);
+    END IF;
+END $$;
+REVOKE ALL ON FUNCTION pawl.check_operate(text[], integer[]) FROM PUBLIC;
+COMMENT ON FUNCTION pawl.check_operate(text[], integer[]) IS
+'Internal: refuses the outer user whose access operate is narrowed to other workflow names or queues.';
+
+CREATE FUNCTION pawl.check_workflow_ids(workflow_ids text[], reason text) RETURNS void LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF workflow_ids IS NULL THEN
+        PERFORM pawl.refuse_argument('workflow_ids must not be null', 'Each element is the id of one workflow.', 'An empty array changes nothing.');
+    END IF;
+    PERFORM pawl.check_name('workflow_id', i, 512) FROM unnest(workflow_ids) i;
+    IF reason IS NOT NULL THEN
+        PERFORM pawl.check_name('reason', reason, 1024);
+    END IF;
+END $$;
+REVOKE ALL ON FUNCTION pawl.check_workflow_ids(text[], text) FROM PUBLIC;
+COMMENT ON FUNCTION pawl.check_workflow_ids(text[], text) IS 'Internal: refuses ids and a reason that cannot be.';
+
+-- Unfinished and ended ones in one statement, so that none is missed while it goes from one table to the other.
+CREATE FUNCTION pawl.find_workflows(workflow_ids text[]) RETURNS TABLE (workflow_id text, workflow_key bigint, workflow_name text, queue_id integer,
+    ended boolean)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET enable_seqscan = off AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    SELECT w.workflow_id, w.workflow_key, w.workflow_name, w.queue_id, false FROM pawl.workflow w WHERE w.workflow_id = ANY (workflow_ids)
+    UNION ALL
+    SELECT h.workflow_id, h.workflow_key, h.workflow_name, h.queue_id, true FROM pawl.workflow_history h WHERE h.workflow_id = ANY (workflow_ids);
+END $$;
+REVOKE ALL ON FUNCTION pawl.find_workflows(text[]) FROM PUBLIC;
+COMMENT ON FUNCTION pawl.find_workflows(text[]) IS 'Internal: the workflows of these ids.';
+
+CREATE FUNCTION pawl.refuse_unknown(workflow_ids text[], known text[]) RETURNS void LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    missing text;
+BEGIN
+    SELECT i INTO missing FROM unnest(workflow_ids) i WHERE i <> ALL (coalesce(known, '{}')) LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION USING ERRCODE = 'PW010', MESSAGE = format('workflow "%s" does not exist', missing),
+            DETAIL = 'None of that id was enqueued, or it ended so long ago that it was deleted. Nothing was changed.',
+            HINT = 'SELECT workflow_id FROM pawl.workflows lists those there are.';
+    END IF;
+END $$;
+REVOKE ALL ON FUNCTION pawl.refuse_unknown(text[], text[]) FROM PUBLIC;
+COMMENT ON FUNCTION pawl.refuse_unknown(text[], text[]) IS 'Internal: raises PW010 for an id that names no workflow.';
+
+-- The error of a cancelled workflow says who asked for it and why. Whatever its run had to say stays.
+CREATE FUNCTION pawl.cancel_error(error jsonb, cancel_reason text, cancelled_by text, cancel_note text) RETURNS jsonb LANGUAGE sql IMMUTABLE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT jsonb_build_object('code', 'cancelled', 'type', 'pawl', 'message', coalesce(cancel_note,
+                CASE cancel_reason WHEN 'parent' THEN 'Its parent was cancelled.' ELSE 'It was cancelled on request.' END),
+            'step', NULL, 'attempt', NULL, 'detail', NULL, 'cause', NULL)
+        || coalesce(error, '{}')
+        || CASE WHEN coalesce(jsonb_typeof(error -> 'detail'), 'null') IN ('null', 'object') THEN jsonb_build_object('detail',
+            coalesce(nullif(error -> 'detail', 'null'), '{}') || jsonb_build_object('cancelled_by', cancelled_by, 'reason', cancel_note)) ELSE '{}' END
+$$;
+REVOKE ALL ON FUNCTION pawl.cancel_error(jsonb, text, text, text) FROM PUBLIC;
+COMMENT ON FUNCTION pawl.cancel_error(jsonb, text, text, text) IS
+'Internal: the error of a cancelled workflow, with who asked for it and the reason that was given.';
+
+-- Cancels unfinished workflows, and with each its children and theirs. Locks only what is there for it to lock: a transaction of a user that stays
+-- open must hold up no worker, and two that talk about the same workflows must not wait for one another.
+CREATE FUNCTION pawl.cancel_tree(workflow_keys bigint[], cancel_reason text, cancel_note text, cancelled_by text) RETURNS bigint[]
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET enable_seqscan = off AS $$
+#variable_conflict use_column
+DECLARE
+    now CONSTANT timestamptz := clock_timestamp();
+    keys bigint[];          -- all of them, in key order
+    reasons text[];
+    free bigint[];          -- those of them that nobody has claimed; locked
+    ended bigint[];         -- and of those the ones that never ran
+    asked bigint[];
+    marks bigint;
+BEGIN
+    WITH RECURSIVE tree (workflow_key, reason) AS (
+        SELECT w.workflow_key, cancel_tree.cancel_reason FROM pawl.workflow w WHERE w.workflow_key = ANY (cancel_tree.workflow_keys)
+        UNION
+        SELECT w.workflow_key, 'parent' FROM tree t JOIN pawl.workflow w ON w.parent_key = t.workflow_key AND NOT w.detached)
+    SELECT array_agg(t.workflow_key ORDER BY t.workflow_key), array_agg(t.reason ORDER BY t.workflow_key) INTO keys, reasons
+        FROM (SELECT t.workflow_key, max(t.reason) AS reason FROM tree t GROUP BY t.workflow_key) t;
+    IF keys IS NULL THEN
+        RETURN '{}';
+    END IF;
+    -- A claim passes by what is locked, so nobody who is in a hurry waits for these.
+    WITH locked AS MATERIALIZED (
+        SELECT w.workflow_key FROM pawl.workflow w
+        WHERE w.workflow_key = ANY (keys) AND w.claimed_by IS NULL AND w.cancel_requested_at IS NULL
+        ORDER BY w.workflow_key FOR UPDATE SKIP LOCKED)
+    SELECT coalesce(array_agg(l.workflow_key), '{}') INTO free FROM locked l;
+
+    IF cardinality(free) > 0 THEN
+        PERFORM pawl.add_history_partition(now);
+        WITH gone AS (
+            DELETE FROM pawl.workflow w WHERE w.workflow_key = ANY (free) AND w.started_at IS NULL RETURNING w.*),
+        moved AS (
+            INSERT INTO pawl.workflow_history (workflow_key, parent_key, created_at, run_at, started_at, completed_at, deadline_at,
+                cancel_requested_at, scheduled_at, epoch, queue_id, priority, workflow_version, recoveries, pinned, detached, status, status_reason,
+                workflow_id, workflow_name, partition_key, deduplication_id, forked_from, schedule_name, enqueued_by, cancelled_by, cancel_note,
+                headers, attributes, progress, input, error)
+            SELECT g.workflow_key, g.parent_key, g.created_at, g.run_at, g.started_at, now, g.deadline_at,
+                now, g.scheduled_at, g.epoch, g.queue_id, g.priority, g.workflow_version, g.recoveries, g.pinned, g.detached, 'cancelled', r.reason,
+                g.workflow_id, g.workflow_name, g.partition_key, g.deduplication_id, g.forked_from, g.schedule_name, g.enqueued_by,
+                cancel_tree.cancelled_by, cancel_tree.cancel_note, g.headers, g.attributes, g.progress, g.input,
+                pawl.cancel_error(NULL, r.reason, cancel_tree.cancelled_by, cancel_tree.cancel_note)
+            FROM gone g JOIN unnest(keys, reasons) r (workflow_key, reason) ON r.workflow_key = g.workflow_key)
+        SELECT coalesce(array_agg(g.workflow_key), '{}') INTO ended FROM gone g;
+        PERFORM pawl.signal_ends(ended);
+        -- Parked ones wake up, so that a worker ends them.
+        WITH woken AS (
+            UPDATE pawl.workflow w SET cancel_requested_at = now, cancel_reason = r.reason, cancelled_by = cancel_tree.cancelled_by,
+                cancel_note = cancel_tree.cancel_note, status = 'enqueued', waiting_for = NULL, due_at = NULL, rank = w.rank & ~1::bigint,
+                ready_key = nextval('pawl.key_seq')
+            FROM unnest(keys, reasons) r (workflow_key, reason)
+            WHERE w.workflow_key = ANY (free) AND w.workflow_key = r.workflow_key
+            RETURNING w.queue_id, w.rank, w.ready_key, w.workflow_name, w.workflow_version),
+        marked AS MATERIALIZED (
+            SELECT pawl.mark_ready(w.queue_id, w.rank, w.ready_key, w.workflow_name, w.workflow_version) FROM woken w)
+        SELECT count(*) INTO marks FROM marked;
+    END IF;
+    IF cardinality(free) < cardinality(keys) THEN
+        WITH requested AS (
+            INSERT INTO pawl.cancel_request (workflow_key, requested_at, cancel_reason, cancelled_by, cancel_note)
+            SELECT r.workflow_key, now, r.reason, cancel_tree.cancelled_by, cancel_tree.cancel_note FROM unnest(keys, reasons) r (workflow_key, reason)
+            WHERE r.workflow_key <> ALL (free)
+                AND EXISTS (SELECT FROM pawl.workflow w WHERE w.workflow_key = r.workflow_key AND w.cancel_requested_at IS NULL)
+            RETURNING workflow_key)
+        SELECT array_agg(r.workflow_key) INTO asked FROM requested r;
+        IF asked IS NOT NULL THEN
+            PERFORM pawl.signal_workflows(asked);
+        END IF;
+    END IF;
+    RETURN keys;
+END $$;
+REVOKE ALL ON FUNCTION pawl.cancel_tree(bigint[], text, text, text) FROM PUBLIC;
+COMMENT ON FUNCTION pawl.cancel_tree(bigint[], text, text, text) IS
+'Internal: asks for the cancellation of unfinished workflows and of their children; answers the keys of all that had not ended.';
+
+CREATE FUNCTION pawl.request_cancel(workflow_keys bigint[], reason text) RETURNS bigint[] LANGUAGE sql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+    SELECT pawl.cancel_tree(workflow_keys, 'request', reason, pawl.outer_user())
+$$;
+REVOKE ALL ON FUNCTION pawl.request_cancel(bigint[], text) FROM PUBLIC;
+COMMENT ON FUNCTION pawl.request_cancel(bigint[], text) IS
+'Internal: asks for the cancellation of workflows and of their children; answers the keys of all that had not ended.';
+
+-- The caller holds the rows that are there. Once a row says it, its run records nothing more and starts no child; what it had started until then
+-- is seen by the statement after that, and cancelled too.
+CREATE FUNCTION pawl.apply_cancel_requests(workflow_keys bigint[]) RETURNS void LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp SET jit = off SET enable_seqscan = off AS $$
+#variable_conflict use_column
+DECLARE
+    applied bigint[];
+    child record;
+BEGIN
+    WITH taken AS (
+        DELETE FROM pawl.cancel_request r
+        WHERE r.workflow_key = ANY (apply_cancel_requests.workflow_keys) AND r.request_key = ANY (ARRAY (
+            SELECT l.request_key FROM pawl.cancel_request l WHERE l.workflow_key = ANY (apply_cancel_requests.workflow_keys)
+            FOR UPDATE SKIP LOCKED))
+        RETURNING r.*),
+    first AS (
+        SELECT DISTINCT ON (t.workflow_key) t.* FROM taken t ORDER BY t.workflow_key, t.request_key),
+    done AS (
+        UPDATE pawl.workflow w SET cancel_requested_at = f.requested_at, cancel_reason = f.cancel_reason, cancelled_by = f.cancelled_by,
+            cancel_note = f.cancel_note
+        FROM first f WHERE w.workflow_key = ANY (apply_cancel_requests.workflow_keys) AND w.workflow_key = f.workflow_key
+            AND w.cancel_requested_at IS NULL
+        RETURNING w.workflow_key)
+    SELECT array_agg(d.workflow_key) INTO applied FROM done d;
+    IF applied IS NULL THEN
+        RETURN;
+    END IF;
+    FOR child IN
+        SELECT p.cancel_note, p.cancelled_by, array_agg(w.workflow_key) AS keys
+        FROM pawl.workflow w JOIN pawl.workflow p ON p.workflow_key = w.parent_key
+        WHERE w.parent_key = ANY (applied) AND NOT w.detached AND w.cancel_requested_at IS NULL
+            AND NOT EXISTS (SELECT FROM pawl.cancel_request r WHERE r.workflow_key = w.workflow_key)
+        GROUP BY p.cancel_note, p.cancelled_by
+    LOOP
+        PERFORM pawl.cancel_tree(child.keys, 'parent', child.cancel_note, child.cancelled_by);
+    END LOOP;
+END $$;
+REVOKE ALL ON FUNCTION pawl.apply_cancel_requests(bigint[]) FROM PUBLIC;
+COMMENT ON FUNCTION pawl.apply_cancel_requests(bigint[]) IS
+'Internal: puts the cancellations that were asked for into the rows of these workflows, which the caller has locked; requests of ended ones are dropped.';
+
+CREATE FUNCTION pawl.cancel_workflows(workflow_ids text[], reason text DEFAULT NULL) RETURNS SETOF text LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    ids text[];
+    keys bigint[];
+    names text[];
+    queue_ids integer[];
+    unfinished bigint[];
+BEGIN
+    PERFORM pawl.check_workflow_ids(workflow_ids, reason);
+    SELECT array_agg(f.workflow_id), array_agg(f.workflow_key), array_agg(f.workflow_name), array_agg(f.queue_id),
+            coalesce(array_agg(f.workflow_key) FILTER (WHERE NOT f.ended), '{}')
+        INTO ids, keys, names, queue_ids, unfinished FROM pawl.find_workflows(workflow_ids) f;
+    PERFORM pawl.refuse_unknown(workflow_ids, ids), pawl.check_operate(names, queue_ids);
+    unfinished := pawl.cancel_tree(unfinished, 'request', reason, pawl.outer_user());
+    RETURN QUERY SELECT f.workflow_id FROM unnest(ids, keys) f (workflow_id, workflow_key) WHERE f.workflow_key = ANY (unfinished)
+        ORDER BY f.workflow_key;
+END $$;
+REVOKE ALL ON FUNCTION pawl.cancel_workflows(text[], text) FROM PUBLIC;
+COMMENT ON FUNCTION pawl.cancel_workflows(text[], text) IS
+'Cancels workflows as pawl.cancel_workflow does, all in this transaction. Returns the ids of those that had not ended.
+workflow_ids: an id that names none is PW010, and nothing is changed.
+reason: 1 to 1024 bytes, for people.';
+
+CREATE FUNCTION pawl.cancel_workflow(workflow_id text, reason text DEFAULT NULL) RETURNS boolean LANGUAGE sql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+    SELECT EXISTS (SELECT FROM pawl.cancel_workflows(ARRAY[workflow_id], reason))
+$$;
+REVOKE ALL ON FUNCTION pawl.cancel_workflow(text, text) FROM PUBLIC;
+COMMENT ON FUNCTION pawl.cancel_workflow(text, text) IS
+'Cancels a workflow and its children, and theirs, but for detached ones. True: asked for, now or before; false: it had ended.
+One that never started ends at once. Any other is told when this commits: its run is interrupted, its compensations run, then it ends as cancelled
+(status_reason request; of children parent); a step that ends after that is not recorded. A parked one wakes up for it. A run that is over
+before it hears of it ends as it would have ended.
+Nothing here waits for a worker, and no worker waits for the end of this transaction.
+workflow_id: PW010 if there is none.
+reason: 1 to 1024 bytes, for people: detail.reason of the error of what was cancelled, beside detail.cancelled_by.
+Errors: PW006 for a role whose access is narrowed to something else.';
+
+-- From the history back among the unfinished ones, under its key: so its steps, messages and children are still its own.
+CREATE FUNCTION pawl.resume_ended(workflow_keys bigint[], workflow_version integer, reason text) RETURNS bigint[] LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp SET jit = off SET enable_seqscan = off AS $$
+#variable_conflict use_column
+DECLARE
+    ended pawl.workflow_history[];
+    one pawl.workflow_history;
+    ready bigint;
+    resumed bigint[] := '{}';
+    holder text;
+BEGIN
+    -- Whoever is second waits here, and finds it gone.
+    WITH locked AS MATERIALIZED (
+        SELECT h FROM pawl.workflow_history h
+        WHERE h.workflow_key = ANY (resume_ended.workflow_keys) AND h.status <> 'succeeded'
+        ORDER BY h.workflow_key FOR UPDATE)
+    SELECT array_agg(l.h ORDER BY (l.h).workflow_key) INTO ended FROM locked l;
+    FOREACH one IN ARRAY coalesce(ended, '{}') LOOP
+        CONTINUE WHEN EXISTS (SELECT FROM pawl.workflow_step s WHERE s.workflow_key = one.workflow_key AND s.kind = 'compensation');
+        ready := nextval('pawl.key_seq');
+        -- The epoch stays: the next claim gets a higher one than any fence there is. One that never ran is yet to start.
+        INSERT INTO pawl.workflow (workflow_key, ready_key, rank, parent_key, created_at, run_at, started_at, scheduled_at, epoch, queue_id, priority,
+            workflow_version, recoveries, pinned, detached, status, workflow_id, workflow_name, partition_key, deduplication_id, forked_from,
+            schedule_name, enqueued_by, headers, attributes, progress, input)
+        VALUES (one.workflow_key, ready, 2 * one.priority::bigint + CASE WHEN one.started_at IS NULL THEN 1 ELSE 0 END, one.parent_key,
+            one.created_at, one.run_at, one.started_at, one.scheduled_at, one.epoch, one.queue_id, one.priority,
+            coalesce(resume_ended.workflow_version, one.workflow_version), one.recoveries, one.pinned, one.detached, 'enqueued', one.workflow_id,
+            one.workflow_name, one.partition_key, one.deduplication_id, one.forked_from, one.schedule_name, one.enqueued_by, one.headers,
+            one.attributes, one.progress, one.input)
+        ON CONFLICT DO NOTHING;
+        IF NOT FOUND THEN
+            SELECT w.workflow_id INTO holder FROM pawl.workflow w
+                WHERE w.queue_id = one.queue_id AND w.deduplication_id = one.deduplication_id;
+            RAISE EXCEPTION USING ERRCODE = 'PW002', MESSAGE = format('workflow "%s" cannot be resumed', one.workflow_id),
+                DETAIL = CASE WHEN holder IS NULL THEN 'Another unfinished workflow has its id.'
+                    ELSE format('Workflow "%s" has its deduplication_id "%s" now, and has not ended.', holder, one.deduplication_id) END,
+                HINT = 'Resume it when that one has ended, or cancel that one first. Nothing was changed.';
+        END IF;
+        DELETE FROM pawl.workflow_history h WHERE h.workflow_key = one.workflow_key;
+        -- Only the failure that ended it runs again; whatever else is recorded stays as it is.
+        DELETE FROM pawl.workflow_step s
+            WHERE s.workflow_key = one.workflow_key AND s.step_name = one.error ->> 'step' AND s.status = 'failed';
+        PERFORM pawl.mark_ready(one.queue_id, 2 * one.priority::bigint + CASE WHEN one.started_at IS NULL THEN 1 ELSE 0 END, ready,
+            one.workflow_name, coalesce(resume_ended.workflow_version, one.workflow_version));
+        RAISE LOG USING MESSAGE = format('workflow "%s" is resumed by %s', one.workflow_id, pawl.outer_user()), DETAIL = coalesce(reason, 'No reason given.');
+        resumed := resumed || one.workflow_key;
+    END LOOP;
+    RETURN resumed;
+END $$;
+REVOKE ALL ON FUNCTION pawl.resume_ended(bigint[], integer, text) FROM PUBLIC;
+COMMENT ON FUNCTION pawl.resume_ended(bigint[], integer, text) IS
+'Internal: makes ended workflows unfinished again, but for those that succeeded or ran a compensation; answers the keys of those it resumed.';
+
+CREATE FUNCTION pawl.resume_workflows(workflow_ids text[], workflow_version integer DEFAULT NULL, reason text DEFAULT NULL) RETURNS SETOF text
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    ids text[];
+    keys bigint[];
+    names text[];
+    queue_ids integer[];
+    resumed bigint[];
+BEGIN
+    PERFORM pawl.check_workflow_ids(workflow_ids, reason);
+    IF resume_workflows.workflow_version < 1 THEN
+        PERFORM pawl.refuse_argument('workflow_version must be at least 1', format('It is %s.', resume_workflows.workflow_version),
+            'Leave it out to go on with the version that it had.');
+    END IF;
+    SELECT array_agg(f.workflow_id), array_agg(f.workflow_key), array_agg(f.workflow_name), array_agg(f.queue_id)
+        INTO ids, keys, names, queue_ids FROM pawl.find_workflows(workflow_ids) f;
+    PERFORM pawl.refuse_unknown(workflow_ids, ids), pawl.check_operate(names, queue_ids);
+    resumed := pawl.resume_ended(keys, resume_workflows.workflow_version, reason);
+    RETURN QUERY SELECT f.workflow_id FROM unnest(ids, keys) f (workflow_id, workflow_key) WHERE f.workflow_key = ANY (resumed)
+        ORDER BY f.workflow_key;
+END $$;
+REVOKE ALL ON FUNCTION pawl.resume_workflows(text[], integer, text) FROM PUBLIC;
+COMMENT ON FUNCTION pawl.resume_workflows(text[], integer, text) IS
+'Resumes workflows as pawl.resume_workflow does, all in this transaction. Returns the ids of those it resumed: the unfinished, the succeeded and the
+compensated ones are left out.
+workflow_ids: an id that names none is PW010, and nothing is changed.
+workflow_version, reason: as in pawl.resume_workflow.';
+
+CREATE FUNCTION pawl.resume_workflow(workflow_id text, workflow_version integer DEFAULT NULL, reason text DEFAULT NULL) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    status text;
+BEGIN
+    IF EXISTS (SELECT FROM pawl.resume_workflows(ARRAY[resume_workflow.workflow_id], resume_workflow.workflow_version, resume_workflow.reason)) THEN
+        RETURN true;
+    END IF;
+    SELECT h.status INTO status FROM pawl.workflow_history h WHERE h.workflow_id = resume_workflow.workflow_id;
+    IF status IS NULL THEN
+        RETURN false;
+    END IF;
+    RAISE EXCEPTION USING ERRCODE = 'PW011', MESSAGE = format('workflow "%s" cannot be resumed', resume_workflow.workflow_id),
+        DETAIL = CASE status WHEN 'succeeded' THEN 'It succeeded.' ELSE 'Its compensations have begun: what its steps did was undone, or is in part.' END,
+        HINT = 'Enqueue a new workflow with its input, under another workflow_id.';
+END $$;
+REVOKE ALL ON FUNCTION pawl.resume_workflow(text, integer, text) FROM PUBLIC;
+COMMENT ON FUNCTION pawl.resume_workflow(text, integer, text) IS
+'Lets a workflow that failed or was cancelled go on from its checkpoints. True: it goes on; false: it has not ended, nothing is changed.
+Only the failure that ended it runs again: the failed step that its error names. Steps that succeeded, and failures that the handler went on after, are
+answered from the record. What it waits for keeps its time: a sleep that is over is over. Its deadline, its cancellation and its crashes in a row are
+forgotten, its recoveries are not. Its children are not resumed with it; one that failed and is waited for is resumed before its parent.
+workflow_id: PW010 if there is none. PW011 if it succeeded, or its compensations have begun. PW002 if another unfinished workflow has its deduplication_id.
+workflow_version: goes on with this version of its handler; NULL: the one it had.
+reason: 1 to 1024 bytes, for the server''s log.
+Errors: PW006 for a role whose access is narrowed to something else.';
+
+CREATE FUNCTION pawl.move_workflows(workflow_name text, from_version integer, to_version integer) RETURNS bigint LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp SET jit = off AS $$
+#variable_conflict use_column
+DECLARE
+    queue_ids integer[];
+    moved bigint;
+    marks bigint;
+BEGIN
+    PERFORM pawl.check_name('workflow_name', move_workflows.workflow_name, 128);
+    IF from_version IS NULL OR to_version IS NULL OR to_version < 1 OR from_version < 1 OR from_version = to_version THEN
+        PERFORM pawl.refuse_argument('from_version and to_version must be two different versions, from 1',
+            format('They are %s and %s.', coalesce(from_version::text, 'null'), coalesce(to_version::text, 'null')),
+            'SELECT workflow_name, workflow_version FROM pawl.handlers lists what can be run.');
+    END IF;
+    SELECT array_agg(DISTINCT w.queue_id) INTO queue_ids FROM pawl.workflow w
+        WHERE w.workflow_name = move_workflows.workflow_name AND w.workflow_version = from_version;
+    queue_ids := coalesce(queue_ids, '{0}');
+    PERFORM pawl.check_operate(array_fill(move_workflows.workflow_name, ARRAY[cardinality(queue_ids)]), queue_ids);
+    -- A claim's mark may have passed those that nobody could run until now: they get a fresh key.
+    WITH locked AS MATERIALIZED (
+        SELECT w.workflow_key FROM pawl.workflow w
+        WHERE w.workflow_name = move_workflows.workflow_name AND w.workflow_version = from_version AND w.queue_id = ANY (queue_ids)
+        ORDER BY w.workflow_key FOR UPDATE),
+    changed AS (
+        UPDATE pawl.workflow w SET workflow_version = to_version,
+            ready_key = CASE WHEN w.claimed_by IS NULL AND w.ready_key IS NOT NULL THEN nextval('pawl.key_seq') ELSE w.ready_key END
+        FROM locked l WHERE w.workflow_key = l.workflow_key
+        RETURNING w.queue_id, w.rank, w.ready_key, w.due_at, w.claimed_by, w.workflow_name, w.workflow_version),
+    marked AS MATERIALIZED (
+        SELECT pawl.mark_ready(c.queue_id, c.rank, c.ready_key, c.workflow_name, c.workflow_version) FROM changed c
+        WHERE c.claimed_by IS NULL AND (c.ready_key IS NOT NULL OR c.due_at IS NOT NULL))
+    SELECT (SELECT count(*) FROM changed), (SELECT count(*) FROM marked) INTO moved, marks;
+    RETURN moved;
+END $$;
+REVOKE ALL ON FUNCTION pawl.move_workflows(text, integer, integer) FROM PUBLIC;
+COMMENT ON FUNCTION pawl.move_workflows(text, integer, integer) IS
+'Moves every unfinished workflow of a name from one version of its handler to another, pinned ones too. Returns how many.
+One that is running goes on as it began; its next run has the new version. Recorded steps are matched by name: what does not fit ends the workflow as
+failed (status_reason determinism), and it can be resumed with another version.
+workflow_name, from_version, to_version: those that never ran and are not pinned have no version yet, and are not moved.
+It locks what it moves, and the worker of a running one waits for the end of this transaction: make it a transaction of its own.
+Errors: PW006 for a role whose access is narrowed to something else.';
+
+CREATE FUNCTION pawl.export_workflow(workflow_id text) RETURNS jsonb LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp SET jit = off SET enable_seqscan = off AS $$
+#variable_conflict use_column
+DECLARE
+    exported jsonb;
+BEGIN
+    PERFORM pawl.check_workflow_ids(ARRAY[export_workflow.workflow_id], NULL);
+    -- One statement: the workflow and its steps as of one moment.
+    SELECT jsonb_build_object('format', 1, 'workflow_id', w.workflow_id, 'workflow_name', w.workflow_name, 'workflow_version', w.workflow_version,
+            'input', coalesce(w.input, (SELECT p.value FROM pawl.payload p WHERE p.workflow_key = w.workflow_key AND p.name = 'input')),
+            'headers', w.headers, 'attributes', w.attributes, 'status', w.status, 'status_reason', w.status_reason,
+            'output', coalesce(w.output, (SELECT p.value FROM pawl.payload p WHERE p.workflow_key = w.workflow_key AND p.name = 'output')),
+            'error', w.error, 'created_at', w.created_at, 'started_at', w.started_at, 'completed_at', w.completed_at, 'deadline_at', w.deadline_at,
+            'steps', coalesce((SELECT jsonb_agg(jsonb_build_object('step_name', s.step_name, 'step_number', s.step_number, 'kind', s.kind,
+                    'status', s.status, 'output', s.output, 'error', s.error, 'attempts', s.attempts, 'arguments', s.arguments,
+                    'started_at', s.started_at, 'completed_at', s.completed_at, 'due_at', s.due_at) ORDER BY s.step_number, s.step_name)
+                FROM pawl.workflow_step s WHERE s.workflow_key = w.workflow_key), '[]'))
+        INTO exported
+        FROM (
+            SELECT u.workflow_key, u.workflow_id, u.workflow_name, u.workflow_version, u.input, u.headers, u.attributes, u.status,
+                NULL AS status_reason, NULL::jsonb AS output, NULL::jsonb AS error, u.created_at, u.started_at, NULL::timestamptz AS completed_at,
+                u.deadline_at
+            FROM pawl.workflow u WHERE u.workflow_id = export_workflow.workflow_id
+            UNION ALL
+            SELECT h.workflow_key, h.workflow_id, h.workflow_name, h.workflow_version, h.input, h.headers, h.attributes, h.status,
+                h.status_reason, h.output, h.error, h.created_at, h.started_at, h.completed_at, h.deadline_at
+            FROM pawl.workflow_history h WHERE h.workflow_id = export_workflow.workflow_id) w;
+    IF exported IS NULL THEN
+        PERFORM pawl.refuse_unknown(ARRAY[export_workflow.workflow_id], NULL);
+    END IF;
+    RETURN exported;
+END $$;
+REVOKE ALL ON FUNCTION pawl.export_workflow(text) FROM PUBLIC;
+COMMENT ON FUNCTION pawl.export_workflow(text) IS
+'The history of a workflow as one JSON object, to check with it whether a handler still fits: {"format": 1, "workflow_id", "workflow_name",
+"workflow_version", "input", "headers", "attributes", "status", "status_reason", "output", "error", "created_at", "started_at", "completed_at",
+"deadline_at", "steps": [{"step_name", "step_number", "kind", "status", "output", "error", "attempts", "arguments", "started_at", "completed_at",
+"due_at"}]}, the steps in the order of their numbers.
+workflow_id: PW010 if there is none.';
