@@ -10,7 +10,7 @@ SET search_path = pg_catalog, pg_temp AS $$
         ('operate', 'resume_workflows', true), ('operate', 'move_workflows', true), ('inspect', 'export_workflow', false),
         ('operate', 'create_queue', false), ('operate', 'release_hold', false),
         ('work', 'register_worker', false), ('work', 'heartbeat', false), ('work', 'unregister_worker', false),
-        ('work', 'claim_workflows', false), ('work', 'get_recorded_steps', false), ('work', 'record_steps', false),
+        ('work', 'claim_workflows', false), ('work', 'get_recorded_steps', false), ('work', 'record_steps', false), ('work', 'record_attempts', false),
         ('work', 'record_step', false), ('work', 'complete_workflows', false), ('work', 'park_workflows', false),
         ('work', 'release_workflows', false), ('work', 'release_unknown', false), ('work', 'arm_worker', false), ('work', 'wait', false),
         ('work', 'arm_signals', false)
