@@ -19,7 +19,8 @@ on_existing: when that id exists: return (it, nothing changed) | raise (PW002) |
 queue: PW005 if there is none of that name.
 priority: lower runs first.
 run_at, delay: not before; give one of them.
-timeout, max_delay: not supported yet (0A000).
+timeout: how long it may take from its first start, waits included; past it, it fails with reason timeout.
+max_delay: not supported yet (0A000).
 deduplication_id: unique among the unfinished workflows of the queue, 1 to 512 bytes.
 on_duplicate: when it is taken: return (the holder''s id) | raise (PW002) | skip (NULL); replace is not supported yet (0A000).
 partition_key: the tenant, 1 to 512 bytes; tenants are served in turn.
@@ -43,6 +44,15 @@ inputs: the input of each.
 workflow_ids, partition_keys: arrays of the same length, an element may be NULL; or NULL.
 The other arguments are those of pawl.enqueue_workflow, for all of them.';
 
+CREATE FUNCTION pawl.insert_child(parent_key bigint, workflow_name text, input jsonb, id text, queue text, priority integer, run_at timestamptz,
+    timeout interval, deadline_at timestamptz, partition_key text, workflow_version integer, headers jsonb, attributes jsonb, detached boolean,
+    OUT workflow_key bigint, OUT workflow_id text)
+RETURNS record LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'pawl_insert_child_1_0';
+REVOKE ALL ON FUNCTION pawl.insert_child(bigint, text, jsonb, text, text, integer, timestamptz, interval, timestamptz, text, integer, jsonb, jsonb,
+    boolean) FROM PUBLIC;
+COMMENT ON FUNCTION pawl.insert_child(bigint, text, jsonb, text, text, integer, timestamptz, interval, timestamptz, text, integer, jsonb, jsonb,
+    boolean) IS 'Internal: enqueues a child whose arguments are complete. workflow_key is NULL if that id exists already.';
+
 CREATE FUNCTION pawl.enqueue_on_change() RETURNS trigger LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'pawl_enqueue_on_change_1_0';
 REVOKE ALL ON FUNCTION pawl.enqueue_on_change() FROM PUBLIC;
 COMMENT ON FUNCTION pawl.enqueue_on_change() IS
@@ -55,21 +65,28 @@ columns: a,b sends those columns only.
 inside JSON strings; a string that is only "{column}" becomes the column''s value as JSON.';
 
 CREATE FUNCTION pawl.claim_workflows(worker_id uuid, max_workflows integer, workflow_names text[], workflow_versions integer[],
-    queues text[] DEFAULT NULL)
+    queues text[] DEFAULT NULL, alone boolean DEFAULT false)
 RETURNS TABLE (workflow_key bigint, epoch integer, replay boolean, workflow_version integer, priority integer, recoveries integer,
-    created_at timestamptz, workflow_id text, workflow_name text, queue text, partition_key text, input jsonb, headers jsonb, attributes jsonb)
+    created_at timestamptz, workflow_id text, workflow_name text, queue text, partition_key text, input jsonb, headers jsonb, attributes jsonb,
+    deadline_at timestamptz, deadline_in bigint, cancel_reason text, sql_handler boolean, probation boolean, parent_workflow_id text)
 LANGUAGE c VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET jit = off SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off
 AS 'MODULE_PATHNAME', 'pawl_claim_workflows_1_0';
-REVOKE ALL ON FUNCTION pawl.claim_workflows(uuid, integer, text[], integer[], text[]) FROM PUBLIC;
-COMMENT ON FUNCTION pawl.claim_workflows(uuid, integer, text[], integer[], text[]) IS
+REVOKE ALL ON FUNCTION pawl.claim_workflows(uuid, integer, text[], integer[], text[], boolean) FROM PUBLIC;
+COMMENT ON FUNCTION pawl.claim_workflows(uuid, integer, text[], integer[], text[], boolean) IS
 'Claims queued workflows for a worker: it owns them until it completes, parks or releases them, or is declared dead. READ COMMITTED only.
 worker_id: as registered; one that is not known or has ended is refused (PW004).
 max_workflows: how many at most. A claim that takes so many wakes the next waiting worker.
-workflow_names, workflow_versions: what it can run, arrays of one length. A workflow that never ran gets the highest version offered for its name.
+workflow_names, workflow_versions: what it can run, arrays of one length; SQL handlers come by themselves. A workflow that never ran gets the highest
+version offered for its name. One that began is on the version that it began with, until no live worker offers that: then on the next higher one that is
+offered. A pinned one never moves.
 queues: the queues it serves, NULL for all.
+alone: one workflow that was there at two crashes in a row, and nothing else. Other claims leave those alone: run it with nothing beside it, until it has
+recorded a step.
 Result: epoch names this claim in every later call; the fence of pawl.record_step is worker_id:epoch. replay: it ran before, so read its recorded steps in
-a later statement. recoveries: how many crashes it survived. Nothing while the database is held (pawl.release_hold).';
+a later statement. recoveries: how many crashes it survived. deadline_at, deadline_in: when it is to fail with reason timeout, and in how many
+microseconds from now. cancel_reason: request or parent, if its cancellation was asked for. sql_handler: pawl.run_handler runs it. probation: it was
+claimed alone. Nothing while the database is held (pawl.release_hold).';
 
 CREATE FUNCTION pawl.arm_worker(worker_id uuid, workflow_names text[], workflow_versions integer[], queues text[] DEFAULT NULL) RETURNS integer
 LANGUAGE c VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -112,6 +129,11 @@ COMMENT ON FUNCTION pawl.mark_signals(uuid) IS
 CREATE FUNCTION pawl.mark_all() RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'pawl_mark_all_1_0';
 REVOKE ALL ON FUNCTION pawl.mark_all() FROM PUBLIC;
 COMMENT ON FUNCTION pawl.mark_all() IS 'Internal: every waiting worker looks again when this commits.';
+
+CREATE FUNCTION pawl.mark_offers() RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'pawl_mark_offers_1_0';
+REVOKE ALL ON FUNCTION pawl.mark_offers() FROM PUBLIC;
+COMMENT ON FUNCTION pawl.mark_offers() IS
+'Internal: what live workers offer to run changed. When this commits, every claim reads it anew, and every waiting worker looks again.';
 
 CREATE FUNCTION pawl.invalidate_caches() RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'pawl_invalidate_caches_1_0';
 REVOKE ALL ON FUNCTION pawl.invalidate_caches() FROM PUBLIC;

@@ -80,6 +80,8 @@ CREATE UNIQUE INDEX workflow_ready_idx ON pawl.workflow (queue_id, rank, ready_k
     WHERE partition_key IS NULL AND ready_key IS NOT NULL;
 CREATE UNIQUE INDEX workflow_partition_ready_idx ON pawl.workflow (queue_id, partition_key, rank, ready_key)
     WHERE partition_key IS NOT NULL AND ready_key IS NOT NULL;
+-- Those that were there at two crashes in a row: each is claimed alone.
+CREATE INDEX workflow_suspect_idx ON pawl.workflow (ready_key) WHERE crashes >= 2 AND ready_key IS NOT NULL;
 CREATE INDEX workflow_running_in_idx ON pawl.workflow (running_in, partition_key) WHERE running_in IS NOT NULL;
 CREATE UNIQUE INDEX workflow_deduplication_idx ON pawl.workflow (queue_id, deduplication_id) WHERE deduplication_id IS NOT NULL;
 CREATE INDEX workflow_due_at_idx ON pawl.workflow (due_at) WHERE due_at IS NOT NULL;

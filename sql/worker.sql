@@ -56,6 +56,26 @@ COMMENT ON FUNCTION pawl.release_hold(text) IS
 registers. While it is held nothing can be claimed, so that no side effect happens twice unasked. Answers whether it was held.
 reason: kept in pawl.installation.';
 
+-- The rule of versions: work in flight stays on its version while a live worker offers that, and otherwise moves to the next higher one that is
+-- offered. So whoever offers a version may take what is on it, and on those below it down to the next one that is offered.
+CREATE FUNCTION pawl.offered_versions(workflow_names text[], workflow_versions integer[])
+RETURNS TABLE (workflow_name text, workflow_version integer, above integer, sql_handler boolean) LANGUAGE sql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+    WITH mine AS MATERIALIZED (
+        SELECT h.n, h.v FROM unnest($1, $2) h (n, v) UNION SELECT s.workflow_name, s.workflow_version FROM pawl.sql_handler s),
+    offered AS (
+        SELECT m.n, m.v FROM mine m UNION SELECT h.workflow_name, h.workflow_version
+        FROM pawl.worker_handler h JOIN pawl.worker w ON w.worker_id = h.worker_id WHERE w.ended_at IS NULL)
+    SELECT o.n, o.v, o.above, EXISTS (SELECT FROM pawl.sql_handler s WHERE s.workflow_name = o.n AND s.workflow_version = o.v)
+    FROM (SELECT f.n, f.v, coalesce(lag(f.v) OVER (PARTITION BY f.n ORDER BY f.v), 0) AS above FROM offered f) o
+    WHERE EXISTS (SELECT FROM mine m WHERE m.n = o.n AND m.v = o.v)
+    ORDER BY o.n, o.v
+$$;
+REVOKE ALL ON FUNCTION pawl.offered_versions(text[], integer[]) FROM PUBLIC;
+COMMENT ON FUNCTION pawl.offered_versions(text[], integer[]) IS
+'Internal: what a worker with these handlers may run, SQL handlers included: of workflows that began and are not pinned, those on a version over `above`
+and up to workflow_version.';
+
 -- Hands workflows back that an ended worker had claimed. What somebody has locked (a step of the old worker that commits just now) is left for
 -- the next try: a heartbeat waits for nobody. Answers how many it handed back or ended.
 CREATE FUNCTION pawl.hand_back(workflow_keys bigint[], owners uuid[], epochs integer[], crashed boolean[]) RETURNS integer
@@ -70,6 +90,7 @@ DECLARE
 BEGIN
     WITH lost AS MATERIALIZED (
         SELECT w.workflow_key, l.crashed,
+            -- A step that waits or is to be tried again is a checkpoint too.
             CASE WHEN l.crashed THEN
                 CASE WHEN (SELECT true FROM pawl.workflow_step s WHERE s.workflow_key = w.workflow_key AND s.epoch = w.epoch LIMIT 1)
                     THEN 1 ELSE w.crashes + 1 END
@@ -81,13 +102,14 @@ BEGIN
         FOR UPDATE OF w SKIP LOCKED),
     back AS (
         UPDATE pawl.workflow w SET status = 'enqueued', rank = w.rank & ~1::bigint, ready_key = nextval('pawl.key_seq'), claimed_by = NULL,
-            running_in = NULL, recoveries = w.recoveries + CASE WHEN l.crashed THEN 1 ELSE 0 END, crashes = l.crashes
+            running_in = NULL, recoveries = w.recoveries + CASE WHEN l.crashed THEN 1 ELSE 0 END, crashes = l.crashes, probation = false
         FROM lost l WHERE w.workflow_key = ANY (workflow_keys) AND w.workflow_key = l.workflow_key
-        RETURNING w.workflow_key, w.queue_id, w.rank, w.ready_key, w.workflow_name, w.workflow_version, w.crashes),
+        RETURNING w.workflow_key, w.queue_id, w.rank, w.ready_key, w.workflow_name, w.workflow_version, w.crashes,
+            w.crashes >= max_crashes AS poisoned),
     marked AS MATERIALIZED (
         SELECT pawl.mark_ready(b.queue_id, b.rank, b.ready_key, b.workflow_name, b.workflow_version)
-        FROM back b WHERE b.crashes < max_crashes)
-    SELECT (SELECT count(*) FROM marked), count(*), array_agg(b.workflow_key) FILTER (WHERE b.crashes >= max_crashes)
+        FROM back b WHERE NOT b.poisoned)
+    SELECT (SELECT count(*) FROM marked), count(*), array_agg(b.workflow_key) FILTER (WHERE b.poisoned)
         INTO marks, returned, poisoned FROM back b;
     IF poisoned IS NULL THEN
         RETURN returned;
@@ -113,6 +135,16 @@ REVOKE ALL ON FUNCTION pawl.hand_back(bigint[], uuid[], integer[], boolean[]) FR
 COMMENT ON FUNCTION pawl.hand_back(bigint[], uuid[], integer[], boolean[]) IS
 'Internal: makes workflows of ended workers claimable again; one that crashed too often fails.';
 
+CREATE FUNCTION pawl.forget_signals(worker_ids uuid[]) RETURNS boolean LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp SET jit = off SET enable_seqscan = off AS $$
+BEGIN
+    DELETE FROM pawl.signal s WHERE s.signal_key = ANY (ARRAY(
+        SELECT l.signal_key FROM pawl.signal l WHERE l.worker_id = ANY (worker_ids) FOR UPDATE SKIP LOCKED));
+    RETURN EXISTS (SELECT FROM pawl.signal s WHERE s.worker_id = ANY (worker_ids));
+END $$;
+REVOKE ALL ON FUNCTION pawl.forget_signals(uuid[]) FROM PUBLIC;
+COMMENT ON FUNCTION pawl.forget_signals(uuid[]) IS 'Internal: drops the signals that were routed to ended workers. Answers whether some are left, locked by another.';
+
 CREATE FUNCTION pawl.reclaim_lost_workflows(worker_id uuid, impatient boolean) RETURNS integer LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
@@ -129,6 +161,7 @@ DECLARE
     lost_epochs integer[];
     lost_crashed boolean[];
     returned integer := 0;
+    unheard boolean;        -- signals to one of them are locked just now
 BEGIN
     SELECT greatest(pg_postmaster_start_time(), i.timeline_since) > now - lease INTO settling FROM pawl.installation i;
     -- A shared try lock: those who look at the same moment do not take one another for the worker.
@@ -144,6 +177,9 @@ BEGIN
             UPDATE pawl.worker w SET status = 'dead', ended_at = now, suspected_at = NULL
             WHERE w.worker_id = (SELECT l.worker_id FROM pawl.worker l WHERE l.worker_id = other.worker_id AND l.ended_at IS NULL
                 AND l.heartbeat_at = other.heartbeat_at FOR UPDATE SKIP LOCKED);
+            IF FOUND THEN
+                PERFORM pawl.mark_offers();
+            END IF;
         ELSIF other.free AND NOT settling AND other.suspected_at IS NULL THEN
             UPDATE pawl.worker w SET suspected_at = now
             WHERE w.worker_id = (SELECT l.worker_id FROM pawl.worker l WHERE l.worker_id = other.worker_id AND l.ended_at IS NULL
@@ -172,8 +208,10 @@ BEGIN
     IF lost_keys IS NOT NULL THEN
         returned := pawl.hand_back(lost_keys, lost_owners, lost_epochs, lost_crashed);
     END IF;
+    -- After the workflows: who routed a signal to the worker had its workflow's row locked, and what is handed back looks for itself.
+    unheard := pawl.forget_signals(tried);
     UPDATE pawl.worker w SET suspected_at = now,
-        reclaimed_at = CASE WHEN w.worker_id = ANY (quiet) AND (returned = coalesce(cardinality(lost_keys), 0)
+        reclaimed_at = CASE WHEN w.worker_id = ANY (quiet) AND NOT unheard AND (returned = coalesce(cardinality(lost_keys), 0)
             OR w.worker_id <> ALL (lost_owners)) THEN now END
         WHERE w.worker_id = ANY (tried);
     RETURN returned;
@@ -267,6 +305,7 @@ BEGIN
     END IF;
     INSERT INTO pawl.worker_handler (worker_id, workflow_name, workflow_version, plugin)
         SELECT register_worker.worker_id, h.n, h.v, h.p FROM unnest(workflow_names, workflow_versions, plugins) h (n, v, p);
+    PERFORM pawl.mark_offers();
     INSERT INTO pawl.known_handler (workflow_name)
         SELECT n FROM unnest(workflow_names) n WHERE NOT EXISTS (SELECT FROM pawl.known_handler k WHERE k.workflow_name = n)
         GROUP BY n ORDER BY n ON CONFLICT DO NOTHING;
@@ -291,7 +330,36 @@ queues: the queues it serves, NULL for all.
 workflow_names, workflow_versions, plugins: the handlers it can run, arrays of one length.
 Result: worker_number (of its lock), heartbeat_interval and lease to keep, max_payload in bytes, whether the database is held, and why.';
 
-CREATE FUNCTION pawl.heartbeat(worker_id uuid, running integer, status text) RETURNS TABLE (alive boolean, held boolean, reclaimed integer)
+CREATE FUNCTION pawl.has_suspects(worker_id uuid) RETURNS boolean LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp SET jit = off SET enable_seqscan = off SET enable_bitmapscan = off AS $$
+#variable_conflict use_column
+DECLARE
+    served text[];
+BEGIN
+    -- Nearly always there is none, and this look at an empty index is all.
+    PERFORM FROM pawl.workflow w WHERE w.crashes >= 2 AND w.ready_key IS NOT NULL AND w.claimed_by IS NULL LIMIT 1;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    SELECT k.queues INTO served FROM pawl.worker k WHERE k.worker_id = has_suspects.worker_id;
+    RETURN EXISTS (
+        WITH mine AS MATERIALIZED (
+            SELECT o.workflow_name, o.workflow_version, o.above
+            FROM (SELECT coalesce(array_agg(h.workflow_name), '{}') AS names, coalesce(array_agg(h.workflow_version), '{}') AS versions
+                    FROM pawl.worker_handler h WHERE h.worker_id = has_suspects.worker_id) a, pawl.offered_versions(a.names, a.versions) o)
+        SELECT FROM pawl.workflow w
+        WHERE w.crashes >= 2 AND w.ready_key IS NOT NULL AND w.claimed_by IS NULL
+            AND (served IS NULL OR CASE w.queue_id WHEN 0 THEN 'default' ELSE (SELECT q.queue_name FROM pawl.queue q WHERE q.queue_id = w.queue_id) END
+                = ANY (served))
+            AND EXISTS (SELECT FROM mine m WHERE m.workflow_name = w.workflow_name AND (w.workflow_version IS NULL
+                OR m.workflow_version = w.workflow_version
+                OR (NOT w.pinned AND w.workflow_version > m.above AND w.workflow_version < m.workflow_version))));
+END $$;
+REVOKE ALL ON FUNCTION pawl.has_suspects(uuid) FROM PUBLIC;
+COMMENT ON FUNCTION pawl.has_suspects(uuid) IS 'Internal: whether there is something for this worker to claim alone.';
+
+CREATE FUNCTION pawl.heartbeat(worker_id uuid, running integer, status text)
+RETURNS TABLE (alive boolean, held boolean, reclaimed integer, suspects boolean)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
@@ -312,6 +380,7 @@ BEGIN
     SELECT i.* INTO place FROM pawl.installation i;
     held := place.held_at IS NOT NULL;
     reclaimed := 0;
+    suspects := false;
     IF NOT alive THEN
         RETURN NEXT;
         RETURN;
@@ -332,6 +401,7 @@ BEGIN
             RETURNING w.worker_id)
         DELETE FROM pawl.worker_handler h USING gone g WHERE h.worker_id = g.worker_id;
     END IF;
+    suspects := NOT held AND pawl.has_suspects(heartbeat.worker_id);
     RETURN NEXT;
 END $$;
 REVOKE ALL ON FUNCTION pawl.heartbeat(uuid, integer, text) FROM PUBLIC;
@@ -340,7 +410,8 @@ COMMENT ON FUNCTION pawl.heartbeat(uuid, integer, text) IS
 and forgets workers that ended over a day ago.
 worker_id: as registered. running: how many workflows it runs. status: running or draining.
 Result: alive (false: it was declared dead; drop every run and register a new worker_id), held (a restored copy: nothing can be claimed until
-release_hold), reclaimed (how many workflows of dead workers it handed back).';
+release_hold), reclaimed (how many workflows of dead workers it handed back), suspects (some that were there at two crashes in a row wait to be claimed
+alone: pawl.claim_workflows(..., alone => true), once nothing else runs).';
 
 CREATE FUNCTION pawl.unregister_worker(worker_id uuid) RETURNS integer LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
@@ -358,6 +429,7 @@ BEGIN
             HINT = 'Register it first; workers that ended over a day ago are forgotten.';
     ELSIF known.ended_at IS NULL THEN
         UPDATE pawl.worker w SET status = 'stopped', ended_at = clock_timestamp(), running = 0, suspected_at = NULL WHERE w.worker_id = known.worker_id;
+        PERFORM pawl.mark_offers();
         quiet := pg_try_advisory_xact_lock(1346459469, known.worker_number);
         SELECT array_agg(w.workflow_key), array_agg(w.epoch) INTO own_keys, own_epochs FROM pawl.workflow w WHERE w.claimed_by = known.worker_id;
         IF own_keys IS NOT NULL THEN
@@ -365,6 +437,7 @@ BEGIN
                 array_fill(false, ARRAY[cardinality(own_keys)]));
         END IF;
         -- What was locked just now, others hand back at their next heartbeat.
+        quiet := NOT pawl.forget_signals(ARRAY[known.worker_id]) AND quiet;
         UPDATE pawl.worker w SET reclaimed_at = CASE WHEN quiet AND returned = coalesce(cardinality(own_keys), 0) THEN clock_timestamp() END
             WHERE w.worker_id = known.worker_id;
     END IF;

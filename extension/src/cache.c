@@ -3,9 +3,11 @@
  *		What an enqueue asks again and again: queue ids, access rules, known handlers. Kept per session until an invalidation.
  */
 #include "pawl.h"
+#include "shared.h"
 
 #include "access/xact.h"
 #include "catalog/pg_type.h"
+#include "common/hashfn.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
@@ -314,4 +316,176 @@ pawl_may_inspect_1_0(PG_FUNCTION_ARGS)
 				 1, ((Oid[]) {OIDOID}), values, &found, &isnull))
 		elog(ERROR, "could not read the access rules");
 	PG_RETURN_BOOL(DatumGetBool(found));
+}
+
+/* Names and versions have one length, and no NULLs. */
+static void
+check_handlers(ArrayType *names, ArrayType *versions)
+{
+	Datum	   *values;
+	int			count;
+	bool	   *name_nulls;
+	bool	   *version_nulls;
+	int			nversions;
+
+	deconstruct_array(names, TEXTOID, -1, false, TYPALIGN_INT, &values, &name_nulls, &count);
+	deconstruct_array(versions, INT4OID, sizeof(int32), true, TYPALIGN_INT, &values, &version_nulls, &nversions);
+	if (count != nversions)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("the arrays of one call must have equal lengths"),
+				 errdetail("Their lengths are %d, %d.", count, nversions),
+				 errhint("Give one element for each handler in both arrays.")));
+	for (int i = 0; i < count; i++)
+		if (name_nulls[i] || version_nulls[i])
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("workflow_names and workflow_versions must not hold nulls"),
+					 errdetail("Element %d is null.", i + 1),
+					 errhint("Give the arrays that the worker registered.")));
+}
+
+static MemoryContext offer_context = NULL;
+static PawlOffer *offer = NULL;
+static bool offer_doubted = false;
+static ArrayType *offer_names;	/* what it was made for */
+static ArrayType *offer_versions;
+
+static bool
+same_array(const ArrayType *a, const ArrayType *b)
+{
+	return VARSIZE(a) == VARSIZE(b) && memcmp(a, b, VARSIZE(a)) == 0;
+}
+
+static Datum
+text_array(char **values, int count)
+{
+	Datum	   *elements = palloc(sizeof(Datum) * Max(count, 1));
+
+	for (int i = 0; i < count; i++)
+		elements[i] = CStringGetTextDatum(values[i]);
+	return PointerGetDatum(construct_array(elements, count, TEXTOID, -1, false, TYPALIGN_INT));
+}
+
+static Datum
+int4_array(int32 *values, int count)
+{
+	Datum	   *elements = palloc(sizeof(Datum) * Max(count, 1));
+
+	for (int i = 0; i < count; i++)
+		elements[i] = Int32GetDatum(values[i]);
+	return PointerGetDatum(construct_array(elements, count, INT4OID, sizeof(int32), true, TYPALIGN_INT));
+}
+
+static uint64
+hash_value_of(Datum array, uint64 seed)
+{
+	return hash_bytes_extended((const unsigned char *) DatumGetPointer(array), VARSIZE(DatumGetPointer(array)), seed);
+}
+
+/* The rows of pawl.offered_versions, as an offer in the current context. */
+static PawlOffer *
+make_offer(uint64 generation)
+{
+	PawlOffer  *made = palloc0(sizeof(PawlOffer));
+	int			count = (int) SPI_processed;
+	char	  **names = palloc(sizeof(char *) * Max(count, 1));
+	int32	   *tops = palloc(sizeof(int32) * Max(count, 1));
+	int			distinct = 0;
+
+	made->generation = generation;
+	made->count = count;
+	made->names = palloc(sizeof(char *) * Max(count, 1));
+	made->versions = palloc(sizeof(int32) * Max(count, 1));
+	made->above = palloc(sizeof(int32) * Max(count, 1));
+	made->sql = palloc(sizeof(bool) * Max(count, 1));
+	for (int i = 0; i < count; i++)
+	{
+		HeapTuple	row = SPI_tuptable->vals[i];
+		TupleDesc	descriptor = SPI_tuptable->tupdesc;
+		bool		isnull;
+
+		made->names[i] = TextDatumGetCString(SPI_getbinval(row, descriptor, 1, &isnull));
+		made->versions[i] = DatumGetInt32(SPI_getbinval(row, descriptor, 2, &isnull));
+		made->above[i] = DatumGetInt32(SPI_getbinval(row, descriptor, 3, &isnull));
+		made->sql[i] = DatumGetBool(SPI_getbinval(row, descriptor, 4, &isnull));
+		made->any_sql |= made->sql[i];
+		if (i == 0 || strcmp(made->names[i], made->names[i - 1]) != 0)
+			names[distinct++] = made->names[i];
+		tops[distinct - 1] = made->versions[i];
+	}
+	made->name_array = text_array(made->names, count);
+	made->version_array = int4_array(made->versions, count);
+	made->above_array = int4_array(made->above, count);
+	made->distinct_names = text_array(names, distinct);
+	made->top_versions = int4_array(tops, distinct);
+	made->hash = hash_value_of(made->name_array, hash_value_of(made->version_array, hash_value_of(made->above_array, 0)));
+	return made;
+}
+
+/* What may be run by a worker with these handlers. Called by a definer, connected to SPI; valid until the next call. */
+const PawlOffer *
+pawl_offer(ArrayType *names, ArrayType *versions)
+{
+	static SPIPlanPtr plan = NULL;
+	Datum		values[2] = {PointerGetDatum(names), PointerGetDatum(versions)};
+	MemoryContext context;
+	MemoryContext old;
+	PawlOffer  *made;
+	ArrayType  *made_names;
+	ArrayType  *made_versions;
+	uint64		current = 0;
+
+	/* Before the snapshot that reads it. Without shared memory nobody tells of a change: it is read each time. */
+	if (pawl_attach())
+	{
+		current = pg_atomic_read_u64(&pawl_shared->offers_generation);
+		pg_memory_barrier();
+		if (offer != NULL && !offer_doubted && offer->generation == current && same_array(names, offer_names) && same_array(versions, offer_versions))
+			return offer;
+	}
+	check_handlers(names, versions);
+	if (plan == NULL)
+	{
+		plan = SPI_prepare("SELECT o.workflow_name, o.workflow_version, o.above, o.sql_handler FROM pawl.offered_versions($1, $2) o", 2,
+						   ((Oid[]) {TEXTARRAYOID, INT4ARRAYOID}));
+		if (plan == NULL)
+			elog(ERROR, "could not prepare: %s", SPI_result_code_string(SPI_result));
+		SPI_keepplan(plan);
+	}
+	if (SPI_execute_plan(plan, values, NULL, false, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not read the handlers");
+
+	context = AllocSetContextCreate(CurrentMemoryContext, "pawl offer", ALLOCSET_SMALL_SIZES);
+	old = MemoryContextSwitchTo(context);
+	made = make_offer(current);
+	made_names = DatumGetArrayTypePCopy(PointerGetDatum(names));
+	made_versions = DatumGetArrayTypePCopy(PointerGetDatum(versions));
+	MemoryContextSwitchTo(old);
+	SPI_freetuptable(SPI_tuptable);
+	MemoryContextSetParent(context, TopMemoryContext);
+	if (offer_context != NULL)
+		MemoryContextDelete(offer_context);
+	offer_context = context;
+	offer_doubted = false;
+	offer = made;
+	offer_names = made_names;
+	offer_versions = made_versions;
+	return offer;
+}
+
+/* The next claim reads it anew. */
+void
+pawl_forget_offer(void)
+{
+	offer_doubted = true;
+}
+
+/* mark_offers() RETURNS void */
+PG_FUNCTION_INFO_V1(pawl_mark_offers_1_0);
+Datum
+pawl_mark_offers_1_0(PG_FUNCTION_ARGS)
+{
+	pawl_mark_offers();
+	PG_RETURN_VOID();
 }

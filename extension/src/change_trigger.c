@@ -312,6 +312,7 @@ pawl_enqueue_on_change_1_0(PG_FUNCTION_ARGS)
 	TimestampTz run_at = 0;
 	bool		has_run_at = false;
 	Interval   *delay = NULL;
+	int64		key_of_row;
 	uint32		given = 0;
 	SettingContext where = {trigger, NULL};
 	ErrorContextCallback callback = {error_context_stack, say_setting, &where};
@@ -410,6 +411,8 @@ pawl_enqueue_on_change_1_0(PG_FUNCTION_ARGS)
 		}
 		else if (strcmp(key, "delay") == 0)
 			delay = DatumGetIntervalP(DirectFunctionCall3(interval_in, CStringGetDatum(value), ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)));
+		else if (strcmp(key, "timeout") == 0)
+			request.timeout = DatumGetIntervalP(DirectFunctionCall3(interval_in, CStringGetDatum(value), ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)));
 		else if (strcmp(key, "deduplication_id") == 0)
 			request.deduplication_id = cstring_to_text(value);
 		else if (strcmp(key, "on_duplicate") == 0)
@@ -430,7 +433,7 @@ pawl_enqueue_on_change_1_0(PG_FUNCTION_ARGS)
 	pawl_start_time(&request, has_run_at ? &run_at : NULL, delay);
 	request.input = whole_change ? change_to_jsonb(trigger, new, old, columns) : row_to_jsonb(trigger, row, columns);
 
-	(void) pawl_enqueue(&request);
+	(void) pawl_enqueue(&request, &key_of_row);
 	error_context_stack = callback.previous;
 	return PointerGetDatum(NULL);
 }

@@ -59,16 +59,16 @@ static SPIPlanPtr state_plan,
 			partition_plan,
 			partition_claim_plan,
 			prepared_plan,
+			suspect_plan,
+			parent_plan,
+			ended_parent_plan,
 			queue_plan;
 
 typedef struct Claim
 {
 	ReturnSetInfo *result;
 	Datum		worker;
-	Datum		names;
-	Datum		versions;
-	Datum		distinct_names; /* each name once, */
-	Datum		top_versions;	/* and the highest version offered for it */
+	const PawlOffer *offer;
 	int			left;
 	int64		newest_key;		/* drawn before the claim's snapshot */
 } Claim;
@@ -102,12 +102,15 @@ pawl_claims_aborted(void)
 static void
 prepare_plans(void)
 {
-	/* $5 names and $9 versions of all handlers; $8 each name once and $6 its highest version */
-	Oid			claim_types[9] = {INT4OID, INT8OID, INT8OID, INT4OID, TEXTARRAYOID, INT4ARRAYOID, UUIDOID, TEXTARRAYOID, INT4ARRAYOID};
+	/*
+	 * $5 names and $9 versions of all handlers, and $10 above which version of an entry each may take it; $8 each name once and $6 its highest
+	 * version.
+	 */
+	Oid			claim_types[10] = {INT4OID, INT8OID, INT8OID, INT4OID, TEXTARRAYOID, INT4ARRAYOID, UUIDOID, TEXTARRAYOID, INT4ARRAYOID, INT4ARRAYOID};
 	Oid			partition_types[2] = {INT4OID, TEXTOID};
 
 	/* The last of them: an error half-way leaves the others to be made again. */
-	if (partition_claim_plan != NULL)
+	if (suspect_plan != NULL)
 		return;
 
 #define PREPARE(plan, sql, count, types) \
@@ -154,25 +157,38 @@ prepare_plans(void)
 	 */
 #define RUNNABLE \
 	" AND w.claimed_by IS NULL AND w.workflow_name = ANY ($8) AND (w.workflow_version IS NULL OR EXISTS (" \
-	"SELECT FROM unnest($5, $9) h (n, v) WHERE h.n = w.workflow_name AND h.v = w.workflow_version))"
-#define TAKE \
+	"SELECT FROM unnest($5, $9, $10) h (n, v, above) WHERE h.n = w.workflow_name" \
+	" AND (h.v = w.workflow_version OR (NOT w.pinned AND w.workflow_version > h.above AND w.workflow_version < h.v))))"
+	/* Whoever was there at two crashes in a row is left to claims of one alone. */
+#define UNSUSPECTED ""
+#define TAKE(more) \
 	" UPDATE pawl.workflow w SET claimed_by = $7, epoch = w.epoch + 1, status = 'running', claimed_at = pg_catalog.statement_timestamp()," \
-	" started_at = coalesce(w.started_at, pg_catalog.statement_timestamp())," \
-	" workflow_version = coalesce(w.workflow_version, ($6)[pg_catalog.array_position($8, w.workflow_name)])" \
+	" started_at = coalesce(w.started_at, pg_catalog.statement_timestamp())," more \
+	" workflow_version = CASE WHEN w.workflow_version IS NULL THEN ($6)[pg_catalog.array_position($8, w.workflow_name)]" \
+	" ELSE (SELECT min(h.v) FROM unnest($5, $9) h (n, v) WHERE h.n = w.workflow_name AND h.v >= w.workflow_version) END," \
+	" deadline_at = CASE WHEN w.timeout IS NULL OR w.started_at IS NOT NULL THEN w.deadline_at" \
+	" ELSE least(w.deadline_at, pg_catalog.statement_timestamp() + w.timeout) END" \
 	" WHERE w.ctid = ANY (ARRAY(SELECT c.ctid FROM c))" \
 	" RETURNING w.workflow_key, w.epoch, w.rank & 1 = 0, w.workflow_version, w.priority, w.recoveries, w.created_at, w.workflow_id," \
 	" w.workflow_name, CASE w.queue_id WHEN 0 THEN 'default' ELSE (SELECT q.queue_name FROM pawl.queue q WHERE q.queue_id = w.queue_id) END," \
 	" w.partition_key, coalesce(w.input, (SELECT p.value FROM pawl.payload p WHERE p.workflow_key = w.workflow_key AND p.name = 'input'))," \
-	" w.headers, w.attributes, w.ready_key"
+	" w.headers, w.attributes, w.deadline_at, w.cancel_reason, w.probation, w.parent_key, w.ready_key"
 	PREPARE(claim_plan,
 			"WITH c AS MATERIALIZED (SELECT w.ctid FROM pawl.workflow w"
-			" WHERE w.queue_id = $1 AND w.rank = $2 AND w.partition_key IS NULL AND w.ready_key >= $3" RUNNABLE
-			" ORDER BY w.ready_key LIMIT $4 FOR UPDATE SKIP LOCKED)" TAKE, 9, claim_types);
+			" WHERE w.queue_id = $1 AND w.rank = $2 AND w.partition_key IS NULL AND w.ready_key >= $3" RUNNABLE UNSUSPECTED
+			" ORDER BY w.ready_key LIMIT $4 FOR UPDATE SKIP LOCKED)" TAKE(""), 10, claim_types);
 	claim_types[1] = TEXTOID;
 	PREPARE(partition_claim_plan,
 			"WITH c AS MATERIALIZED (SELECT w.ctid FROM pawl.workflow w"
-			" WHERE w.queue_id = $1 AND w.partition_key = $2 AND w.ready_key >= $3 AND w.ready_key IS NOT NULL" RUNNABLE
-			" ORDER BY w.rank, w.ready_key LIMIT $4 FOR UPDATE SKIP LOCKED)" TAKE, 9, claim_types);
+			" WHERE w.queue_id = $1 AND w.partition_key = $2 AND w.ready_key >= $3 AND w.ready_key IS NOT NULL" RUNNABLE UNSUSPECTED
+			" ORDER BY w.rank, w.ready_key LIMIT $4 FOR UPDATE SKIP LOCKED)" TAKE(""), 10, claim_types);
+	PREPARE(parent_plan, "SELECT w.workflow_id FROM pawl.workflow w WHERE w.workflow_key = $1", 1, ((Oid[]) {INT8OID}));
+	PREPARE(ended_parent_plan, "SELECT h.workflow_id FROM pawl.workflow_history h WHERE h.workflow_key = $1 LIMIT 1", 1, ((Oid[]) {INT8OID}));
+	claim_types[0] = INT4ARRAYOID;
+	PREPARE(suspect_plan,
+			"WITH c AS MATERIALIZED (SELECT w.ctid FROM pawl.workflow w"
+			" WHERE w.crashes >= 2 AND w.ready_key IS NOT NULL AND ($1 IS NULL OR w.queue_id = ANY ($1))" RUNNABLE
+			" ORDER BY w.ready_key LIMIT $4 FOR UPDATE SKIP LOCKED)" TAKE(" probation = true,"), 10, claim_types);
 }
 
 static Datum
@@ -265,34 +281,122 @@ prepared_transactions(void)
 	return SPI_processed > 0;
 }
 
+/* The workflow_id of a parent, which may have ended; NULL: it is gone. */
+static char *
+parent_id(Datum key)
+{
+	SPITupleTable *rows = SPI_tuptable;
+	char	   *id = NULL;
+	SPIPlanPtr	plans[2] = {parent_plan, ended_parent_plan};
+
+	for (int i = 0; i < 2 && id == NULL; i++)
+	{
+		if (SPI_execute_plan(plans[i], &key, NULL, false, 1) != SPI_OK_SELECT)
+			elog(ERROR, "could not look for a parent");
+		if (SPI_processed > 0)
+			id = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+		SPI_freetuptable(SPI_tuptable);
+	}
+	SPI_tuptable = rows;
+	return id;
+}
+
+static bool
+is_sql_handler(const PawlOffer *offer, Datum name, Datum version)
+{
+	char	   *wanted;
+
+	if (!offer->any_sql)
+		return false;
+	wanted = TextDatumGetCString(name);
+	for (int i = 0; i < offer->count; i++)
+		if (offer->sql[i] && offer->versions[i] == DatumGetInt32(version) && strcmp(offer->names[i], wanted) == 0)
+			return true;
+	return false;
+}
+
+/* What the statement returns of each row. */
+enum
+{
+	ROW_VERSION = 3,
+	ROW_NAME = 8,
+	ROW_COMMON = 14,			/* so many are answered as they are */
+	ROW_DEADLINE = 14,
+	ROW_CANCEL_REASON,
+	ROW_PROBATION,
+	ROW_PARENT,
+	ROW_READY_KEY,
+	ROW_COLUMNS
+};
+
+#define RESULT_COLUMNS 20
+
+/* One claimed row, as claim_workflows answers it. */
+static void
+put_result(Claim *claim, Datum *row, bool *nulls)
+{
+	Datum		values[RESULT_COLUMNS];
+	bool		missing[RESULT_COLUMNS];
+
+	memcpy(values, row, sizeof(Datum) * ROW_COMMON);
+	memcpy(missing, nulls, sizeof(bool) * ROW_COMMON);
+	values[14] = row[ROW_DEADLINE];
+	missing[14] = nulls[ROW_DEADLINE];
+	missing[15] = nulls[ROW_DEADLINE] || TIMESTAMP_NOT_FINITE(DatumGetTimestampTz(row[ROW_DEADLINE]));
+	if (!missing[15])
+		values[15] = Int64GetDatum(DatumGetTimestampTz(row[ROW_DEADLINE]) - GetCurrentTimestamp());
+	values[16] = row[ROW_CANCEL_REASON];
+	missing[16] = nulls[ROW_CANCEL_REASON];
+	values[17] = BoolGetDatum(is_sql_handler(claim->offer, row[ROW_NAME], row[ROW_VERSION]));
+	missing[17] = false;
+	values[18] = row[ROW_PROBATION];
+	missing[18] = false;
+	missing[19] = true;
+	if (!nulls[ROW_PARENT])
+	{
+		char	   *id = parent_id(row[ROW_PARENT]);
+
+		if (id != NULL)
+		{
+			values[19] = CStringGetTextDatum(id);
+			missing[19] = false;
+		}
+	}
+	tuplestore_putvalues(claim->result->setResult, claim->result->setDesc, values, missing);
+}
+
 /* Runs one claim statement and puts what it took into the result; answers how many, and the lowest and highest key. */
 static int
-take(Claim *claim, SPIPlanPtr plan, int32 queue_id, Datum second, int64 from, int limit, int64 *lowest, int64 *highest)
+take(Claim *claim, SPIPlanPtr plan, Datum queue, Datum second, int64 from, int limit, int64 *lowest, int64 *highest)
 {
-	Datum		values[9] = {
-		Int32GetDatum(queue_id), second, Int64GetDatum(from), Int32GetDatum(limit), claim->names, claim->top_versions, claim->worker,
-		claim->distinct_names, claim->versions
+	const PawlOffer *offer = claim->offer;
+	Datum		values[10] = {
+		queue, second, Int64GetDatum(from), Int32GetDatum(limit), offer->name_array, offer->top_versions, claim->worker,
+		offer->distinct_names, offer->version_array, offer->above_array
 	};
+	char		nulls[10] = {queue == (Datum) 0 && plan == suspect_plan ? 'n' : ' ', ' ', ' ', ' ', ' ', ' ', ' ', ' ', ' ', ' '};
+	SPITupleTable *rows;
 	int			taken;
 
 	*lowest = NO_KEY;
 	*highest = 0;
-	if (SPI_execute_plan(plan, values, NULL, false, 0) != SPI_OK_UPDATE_RETURNING)
+	if (SPI_execute_plan(plan, values, nulls, false, 0) != SPI_OK_UPDATE_RETURNING)
 		elog(ERROR, "could not claim");
 	taken = (int) SPI_processed;
+	rows = SPI_tuptable;
 	for (int i = 0; i < taken; i++)
 	{
-		Datum		row[15];
-		bool		nulls[15];
+		Datum		row[ROW_COLUMNS];
+		bool		missing[ROW_COLUMNS];
 		int64		key;
 
-		heap_deform_tuple(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, row, nulls);
-		key = DatumGetInt64(row[14]);
+		heap_deform_tuple(rows->vals[i], rows->tupdesc, row, missing);
+		key = DatumGetInt64(row[ROW_READY_KEY]);
 		*lowest = Min(*lowest, key);
 		*highest = Max(*highest, key);
-		tuplestore_putvalues(claim->result->setResult, claim->result->setDesc, row, nulls);
+		put_result(claim, row, missing);
 	}
-	SPI_freetuptable(SPI_tuptable);
+	SPI_freetuptable(rows);
 	claim->left -= taken;
 	return taken;
 }
@@ -311,7 +415,7 @@ claim_from_lane(Claim *claim, int lane, int32 queue_id, int64 rank)
 	bool		full;
 
 	pawl_begin_touching(lane, from);
-	full = take(claim, claim_plan, queue_id, Int64GetDatum(rank), from, asked, &lowest, &highest) == asked;
+	full = take(claim, claim_plan, Int32GetDatum(queue_id), Int64GetDatum(rank), from, asked, &lowest, &highest) == asked;
 	pawl_touch(lane, lowest);
 	if (state == NULL)
 		return;
@@ -376,7 +480,7 @@ claim_from_partitions(Claim *claim, int32 queue_id)
 		if (partition_cursor != NULL)
 			pfree(partition_cursor);
 		partition_cursor = MemoryContextStrdup(TopMemoryContext, TextDatumGetCString(key));
-		taken += take(claim, partition_claim_plan, queue_id, CStringGetTextDatum(partition_cursor), 0, share, &lowest, &highest);
+		taken += take(claim, partition_claim_plan, Int32GetDatum(queue_id), CStringGetTextDatum(partition_cursor), 0, share, &lowest, &highest);
 		found |= taken > 0;
 	}
 }
@@ -516,54 +620,23 @@ claim_with_marks(Claim *claim, QueueFilter *filter)
 	}
 }
 
-/* The arrays of a worker's handlers, checked; names and versions of one length, no NULLs. */
-void
-pawl_handler_arrays(ArrayType *names, ArrayType *versions, Datum **name_values, Datum **version_values, int *count)
-{
-	bool	   *name_nulls;
-	bool	   *version_nulls;
-	int			nversions;
-
-	deconstruct_array(names, TEXTOID, -1, false, TYPALIGN_INT, name_values, &name_nulls, count);
-	deconstruct_array(versions, INT4OID, sizeof(int32), true, TYPALIGN_INT, version_values, &version_nulls, &nversions);
-	if (*count != nversions)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("the arrays of one call must have equal lengths"),
-				 errdetail("Their lengths are %d, %d.", *count, nversions),
-				 errhint("Give one element for each handler in both arrays.")));
-	for (int i = 0; i < *count; i++)
-		if (name_nulls[i] || version_nulls[i])
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("workflow_names and workflow_versions must not hold nulls"),
-					 errdetail("Element %d is null.", i + 1),
-					 errhint("Give the arrays that the worker registered.")));
-}
-
+/* One entry that was there at two crashes in a row: it runs on probation. */
 static void
-highest_versions(Claim *claim, Datum *names, Datum *versions, int count)
+claim_suspect(Claim *claim, QueueFilter *filter)
 {
-	Datum	   *distinct = palloc(sizeof(Datum) * Max(count, 1));
-	Datum	   *top = palloc(sizeof(Datum) * Max(count, 1));
-	int			found = 0;
+	Datum		queues = (Datum) 0;
+	int64		lowest;
+	int64		highest;
 
-	for (int i = 0; i < count; i++)
+	if (!filter->all)
 	{
-		int			at = 0;
+		Datum	   *ids = palloc(sizeof(Datum) * Max(filter->count, 1));
 
-		while (at < found && !DatumGetBool(DirectFunctionCall2Coll(texteq, C_COLLATION_OID, distinct[at], names[i])))
-			at++;
-		if (at == found)
-		{
-			distinct[found] = names[i];
-			top[found++] = versions[i];
-		}
-		else if (DatumGetInt32(versions[i]) > DatumGetInt32(top[at]))
-			top[at] = versions[i];
+		for (int i = 0; i < filter->count; i++)
+			ids[i] = Int32GetDatum(filter->ids[i]);
+		queues = PointerGetDatum(construct_array(ids, filter->count, INT4OID, sizeof(int32), true, TYPALIGN_INT));
 	}
-	claim->distinct_names = PointerGetDatum(construct_array(distinct, found, TEXTOID, -1, false, TYPALIGN_INT));
-	claim->top_versions = PointerGetDatum(construct_array(top, found, INT4OID, sizeof(int32), true, TYPALIGN_INT));
+	(void) take(claim, suspect_plan, queues, Int64GetDatum(0), 0, 1, &lowest, &highest);
 }
 
 /* Whether the worker may claim now; sets its number. */
@@ -583,7 +656,7 @@ worker_state(Datum worker, int32 *number, bool *held)
 }
 
 /*
- * claim_workflows(worker_id uuid, max_workflows integer, workflow_names text[], workflow_versions integer[], queues text[])
+ * claim_workflows(worker_id uuid, max_workflows integer, workflow_names text[], workflow_versions integer[], queues text[], alone boolean)
  *
  * SECURITY DEFINER with its plan settings in the declaration: the planner would go to a hash join, or a sort of the whole queue.
  */
@@ -593,9 +666,7 @@ pawl_claim_workflows_1_0(PG_FUNCTION_ARGS)
 {
 	Claim		claim = {0};
 	QueueFilter filter = {.all = PG_ARGISNULL(4)};
-	Datum	   *names;
-	Datum	   *versions;
-	int			count;
+	bool		alone = PG_NARGS() > 5 && !PG_ARGISNULL(5) && PG_GETARG_BOOL(5);
 	int32		number = 0;
 	bool		held = false;
 	bool		polled = pawl_take_poll();
@@ -621,10 +692,6 @@ pawl_claim_workflows_1_0(PG_FUNCTION_ARGS)
 	claim.result = (ReturnSetInfo *) fcinfo->resultinfo;
 	claim.worker = PG_GETARG_DATUM(0);
 	asked = claim.left = PG_GETARG_INT32(1);
-	claim.names = PG_GETARG_DATUM(2);
-	claim.versions = PG_GETARG_DATUM(3);
-	pawl_handler_arrays(DatumGetArrayTypeP(claim.names), DatumGetArrayTypeP(claim.versions), &names, &versions, &count);
-	highest_versions(&claim, names, versions, count);
 
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
@@ -648,7 +715,8 @@ pawl_claim_workflows_1_0(PG_FUNCTION_ARGS)
 				 errmsg("worker %s cannot claim", DatumGetCString(DirectFunctionCall1(uuid_out, claim.worker))),
 				 errdetail("It is not registered, has ended, or was declared dead."),
 				 errhint("Drop what it was running and register with a new worker_id.")));
-	if (held || count == 0)
+	claim.offer = pawl_offer(PG_GETARG_ARRAYTYPE_P(2), PG_GETARG_ARRAYTYPE_P(3));
+	if (held || claim.offer->count == 0)
 	{
 		SPI_finish();
 		return (Datum) 0;
@@ -668,6 +736,14 @@ pawl_claim_workflows_1_0(PG_FUNCTION_ARGS)
 		}
 	}
 
+	/* Those have no marks: every claim of them looks at all there are, which are few. */
+	if (alone)
+	{
+		claim_suspect(&claim, &filter);
+		SPI_finish();
+		return (Datum) 0;
+	}
+
 	make_due_ready();
 
 	if (pawl_attach())
@@ -683,8 +759,11 @@ pawl_claim_workflows_1_0(PG_FUNCTION_ARGS)
 			/* Prepared transactions of before the server's start were never counted. */
 			prepare_generation = PG_UINT64_MAX;
 		}
-		/* A mark has passed what this worker could not run when it claimed: with other handlers or queues, it begins anew. */
-		handlers = hash_argument(claim.names, hash_argument(claim.versions, filter.all ? 0 : hash_argument(PG_GETARG_DATUM(4), 1)));
+		/*
+		 * A mark has passed what this worker could not run when it claimed: with other handlers or queues, or after it inherited the versions of
+		 * a worker that ended, it begins anew.
+		 */
+		handlers = claim.offer->hash ^ (filter.all ? 0 : hash_argument(PG_GETARG_DATUM(4), 1));
 		if (handlers != handlers_hash)
 			pawl_claims_aborted();
 		handlers_hash = handlers;
@@ -700,6 +779,7 @@ pawl_claim_workflows_1_0(PG_FUNCTION_ARGS)
 		{
 			begin_anew();
 			discovered = false;
+			pawl_forget_offer();
 		}
 		prepared = pg_atomic_read_u64(&pawl_shared->prepare_generation);
 		if (prepared != prepare_generation)

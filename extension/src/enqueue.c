@@ -82,6 +82,23 @@ pawl_start_time(EnqueueRequest *request, const TimestampTz *run_at, const Interv
 																  IntervalPGetDatum(delay)));
 }
 
+/* It is added to a time at the first claim, where nothing may fail: so it has a limit that no calendar reaches. */
+void
+pawl_check_timeout(const Interval *timeout)
+{
+	Interval	none = {0};
+	Interval	most = {.month = 12 * 10000};
+
+	if (DatumGetBool(DirectFunctionCall2(interval_gt, IntervalPGetDatum(timeout), IntervalPGetDatum(&none)))
+		&& DatumGetBool(DirectFunctionCall2(interval_le, IntervalPGetDatum(timeout), IntervalPGetDatum(&most))))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("timeout must be positive, and at most 10000 years"),
+			 errdetail("It is %s.", DatumGetCString(DirectFunctionCall1(interval_out, IntervalPGetDatum(timeout)))),
+			 errhint("It counts from the first start, waits included. Leave it out for no limit.")));
+}
+
 /*
  * Waits until nobody has an uncommitted row with this key. A REPEATABLE READ caller must do that before its insert: a row that is committed
  * after the insert's snapshot would be a 40001.
@@ -139,10 +156,12 @@ prepare(const char *sql, int count, Oid *types)
 	return plan;
 }
 
+#define INSERT_COLUMNS 22
 #define INSERT \
 	"INSERT INTO pawl.workflow (workflow_key, ready_key, rank, run_at, due_at, queue_id, priority, workflow_version, pinned, status," \
-	" workflow_id, workflow_name, partition_key, deduplication_id, enqueued_by, headers, attributes, input)" \
-	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)"
+	" workflow_id, workflow_name, partition_key, deduplication_id, enqueued_by, headers, attributes, input, timeout, parent_key, deadline_at," \
+	" detached)" \
+	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)"
 
 static bool
 insert(Datum *values, const char *nulls, bool may_conflict)
@@ -153,9 +172,10 @@ insert(Datum *values, const char *nulls, bool may_conflict)
 	int			result;
 
 	if (*plan == NULL)
-		*plan = prepare(may_conflict ? INSERT " ON CONFLICT DO NOTHING" : INSERT, 18,
+		*plan = prepare(may_conflict ? INSERT " ON CONFLICT DO NOTHING" : INSERT, INSERT_COLUMNS,
 						((Oid[]) {INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT4OID, INT4OID, INT4OID, BOOLOID, TEXTOID,
-								  TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, JSONBOID, JSONBOID, JSONBOID}));
+								  TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, JSONBOID, JSONBOID, JSONBOID, INTERVALOID, INT8OID, TIMESTAMPTZOID,
+								  BOOLOID}));
 	/* SERIALIZABLE keeps its own snapshot, and its 40001. */
 	if (may_conflict && !IsolationIsSerializable())
 		result = pawl_execute_latest(*plan, values, nulls);
@@ -329,6 +349,8 @@ check(const EnqueueRequest *request, int32 *queue_id)
 				 errdetail("Its access is narrowed to other workflow names or queues."),
 				 errhint("Grant it with: SELECT pawl.grant_access(%s, 'enqueue', workflow_name => %s);",
 						 quote_literal_cstr(pawl_user_name(request->role)), quote_literal_cstr(request->workflow_name))));
+	if (request->timeout != NULL)
+		pawl_check_timeout(request->timeout);
 	if (!pawl_handler_known(request->workflow_name))
 	{
 		if (pawl_require_handler)
@@ -337,16 +359,16 @@ check(const EnqueueRequest *request, int32 *queue_id)
 					 errmsg("no worker ever offered to run \"%s\"", request->workflow_name),
 					 errdetail("pawl.require_handler is on."),
 					 errhint("Deploy its handler first, or set pawl.require_handler to off: then it waits for one.")));
-		if (pawl_first_mention(request->workflow_name))
+		if (request->parent_key == 0 && pawl_first_mention(request->workflow_name))
 			ereport(NOTICE,
 					(errmsg("no worker ever offered to run \"%s\": it waits until one does", request->workflow_name),
 					 errhint("SELECT workflow_name FROM pawl.handlers lists what can be run.")));
 	}
 }
 
-/* Answers the id, or NULL where an existing one is to be skipped. */
+/* Answers the id, or NULL where an existing one is to be skipped; and the key of the new row, 0 if there is none. */
 text *
-pawl_enqueue(const EnqueueRequest *request)
+pawl_enqueue(const EnqueueRequest *request, int64 *new_key)
 {
 	static SPIPlanPtr delete_plan = NULL;
 	static SPIPlanPtr payload_plan = NULL;
@@ -360,8 +382,8 @@ pawl_enqueue(const EnqueueRequest *request)
 	text	   *id = request->workflow_id;
 	PawlOwner	owner;
 	bool		repeatable;
-	Datum		values[18];
-	char		nulls[19] = "                  ";
+	Datum		values[INSERT_COLUMNS];
+	char		nulls[INSERT_COLUMNS];
 
 	check(request, &queue_id);
 	apart = VARSIZE(request->input) > PAWL_INLINE_PAYLOAD;
@@ -369,11 +391,14 @@ pawl_enqueue(const EnqueueRequest *request)
 		id = pawl_make_uuid7();
 	key = nextval_internal(pawl_relation("key_seq"), false);
 
+	*new_key = key;
+	memset(nulls, ' ', sizeof(nulls));
 	values[0] = Int64GetDatum(key);
 	values[1] = Int64GetDatum(key);
 	values[2] = Int64GetDatum(rank);
 	values[3] = TimestampTzGetDatum(request->run_at);
-	values[4] = TimestampTzGetDatum(request->run_at);
+	/* A deadline may come before the start: then it is claimed, and fails. */
+	values[4] = TimestampTzGetDatum(request->has_deadline ? Min(request->run_at, request->deadline_at) : request->run_at);
 	values[5] = Int32GetDatum(queue_id);
 	values[6] = Int32GetDatum(request->priority);
 	values[7] = Int32GetDatum(request->workflow_version);
@@ -387,6 +412,10 @@ pawl_enqueue(const EnqueueRequest *request)
 	values[15] = PointerGetDatum(request->headers);
 	values[16] = PointerGetDatum(request->attributes);
 	values[17] = PointerGetDatum(request->input);
+	values[18] = IntervalPGetDatum(request->timeout);
+	values[19] = Int64GetDatum(request->parent_key);
+	values[20] = TimestampTzGetDatum(request->deadline_at);
+	values[21] = BoolGetDatum(request->detached);
 	if (delayed)
 		nulls[1] = 'n';
 	if (!request->has_run_at)
@@ -405,9 +434,15 @@ pawl_enqueue(const EnqueueRequest *request)
 		nulls[16] = 'n';
 	if (apart)
 		nulls[17] = 'n';
+	if (request->timeout == NULL)
+		nulls[18] = 'n';
+	if (request->parent_key == 0)
+		nulls[19] = 'n';
+	if (!request->has_deadline)
+		nulls[20] = 'n';
 
 	/* All that may fail for want of memory comes before the insert. */
-	pawl_mark(queue_id, rank, delayed ? 0 : key, delayed ? request->run_at : DT_NOBEGIN, request->workflow_name,
+	pawl_mark(queue_id, rank, delayed ? 0 : key, delayed ? DatumGetTimestampTz(values[4]) : DT_NOBEGIN, request->workflow_name,
 			  request->pinned ? request->workflow_version : 0, request->partition_key != NULL);
 
 	pawl_become_owner(&owner);
@@ -442,12 +477,14 @@ pawl_enqueue(const EnqueueRequest *request)
 						   values);
 			id = existing(request, id, name);
 			apart = false;
+			*new_key = 0;
 			break;
 		}
 		if (request->workflow_id != NULL && ((name = unfinished_name(id)) != NULL || (name = ended_name(id)) != NULL))
 		{
 			id = existing(request, id, name);
 			apart = false;
+			*new_key = 0;
 			break;
 		}
 		if (request->deduplication_id != NULL && (name = holder(queue_id, request->deduplication_id)) != NULL)
@@ -460,6 +497,7 @@ pawl_enqueue(const EnqueueRequest *request)
 						 errhint("Give on_duplicate => 'return' to have its id, or 'skip' for NULL.")));
 			id = request->on_duplicate == SKIP_EXISTING ? NULL : name;
 			apart = false;
+			*new_key = 0;
 			break;
 		}
 		/* The one in the way has ended or gone meanwhile. */
@@ -509,8 +547,7 @@ start_arguments(FunctionCallInfo fcinfo, int run_at, int delay, int timeout, Enq
 	TimestampTz at = PG_ARGISNULL(run_at) ? 0 : PG_GETARG_TIMESTAMPTZ(run_at);
 
 	pawl_start_time(request, PG_ARGISNULL(run_at) ? NULL : &at, PG_ARGISNULL(delay) ? NULL : PG_GETARG_INTERVAL_P(delay));
-	if (!PG_ARGISNULL(timeout))
-		pawl_refuse_unsupported("timeout", "Leave it out.");
+	request->timeout = PG_ARGISNULL(timeout) ? NULL : PG_GETARG_INTERVAL_P(timeout);
 }
 
 static Jsonb *
@@ -528,6 +565,7 @@ Datum
 pawl_enqueue_workflow_1_0(PG_FUNCTION_ARGS)
 {
 	EnqueueRequest request = {0};
+	int64		key;
 	text	   *id;
 
 	request.workflow_name = text_argument(fcinfo, 0);
@@ -549,7 +587,7 @@ pawl_enqueue_workflow_1_0(PG_FUNCTION_ARGS)
 	pawl_check_options(jsonb_argument(fcinfo, 16), single_arguments);
 	request.role = GetOuterUserId();
 
-	id = pawl_enqueue(&request);
+	id = pawl_enqueue(&request, &key);
 	if (id == NULL)
 		PG_RETURN_NULL();
 	PG_RETURN_TEXT_P(id);
@@ -637,6 +675,7 @@ pawl_enqueue_workflows_1_0(PG_FUNCTION_ARGS)
 	{
 		Datum		value;
 		bool		isnull;
+		int64		key;
 		text	   *id;
 
 		CHECK_FOR_INTERRUPTS();
@@ -644,7 +683,7 @@ pawl_enqueue_workflows_1_0(PG_FUNCTION_ARGS)
 		request.input = input_nulls[i] ? NULL : DatumGetJsonbP(inputs[i]);
 		request.workflow_id = ids == NULL || id_nulls[i] ? NULL : DatumGetTextPP(ids[i]);
 		request.partition_key = partitions == NULL || partition_nulls[i] ? NULL : DatumGetTextPP(partitions[i]);
-		id = pawl_enqueue(&request);
+		id = pawl_enqueue(&request, &key);
 		value = PointerGetDatum(id);
 		isnull = id == NULL;
 		tuplestore_putvalues(result->setResult, result->setDesc, &value, &isnull);
@@ -653,4 +692,51 @@ pawl_enqueue_workflows_1_0(PG_FUNCTION_ARGS)
 	}
 	MemoryContextDelete(each);
 	return (Datum) 0;
+}
+
+/*
+ * insert_child(parent_key, workflow_name, input, workflow_id, queue, priority, run_at, timeout, deadline_at, partition_key, workflow_version,
+ *		headers, attributes, detached, OUT workflow_key, OUT workflow_id)
+ *
+ * For pawl.enqueue_child, which has read the parent and checked what it may. workflow_key is NULL where that workflow_id exists already.
+ */
+PG_FUNCTION_INFO_V1(pawl_insert_child_1_0);
+Datum
+pawl_insert_child_1_0(PG_FUNCTION_ARGS)
+{
+	EnqueueRequest request = {0};
+	TupleDesc	descriptor;
+	TimestampTz run_at = PG_ARGISNULL(6) ? 0 : PG_GETARG_TIMESTAMPTZ(6);
+	int64		key;
+	text	   *id;
+	Datum		values[2];
+	bool		nulls[2] = {false};
+
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(13))
+		elog(ERROR, "pawl.insert_child needs a parent");
+	if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "pawl.insert_child is declared wrongly");
+	request.parent_key = PG_GETARG_INT64(0);
+	request.workflow_name = text_argument(fcinfo, 1);
+	request.input = jsonb_argument(fcinfo, 2);
+	request.workflow_id = PG_ARGISNULL(3) ? NULL : PG_GETARG_TEXT_PP(3);
+	request.queue = text_argument(fcinfo, 4);
+	priority_argument(fcinfo, 5, &request);
+	pawl_start_time(&request, PG_ARGISNULL(6) ? NULL : &run_at, NULL);
+	request.timeout = PG_ARGISNULL(7) ? NULL : PG_GETARG_INTERVAL_P(7);
+	request.has_deadline = !PG_ARGISNULL(8);
+	request.deadline_at = PG_ARGISNULL(8) ? 0 : PG_GETARG_TIMESTAMPTZ(8);
+	request.partition_key = PG_ARGISNULL(9) ? NULL : PG_GETARG_TEXT_PP(9);
+	request.pinned = !PG_ARGISNULL(10);
+	request.workflow_version = PG_ARGISNULL(10) ? 0 : PG_GETARG_INT32(10);
+	request.headers = jsonb_argument(fcinfo, 11);
+	request.attributes = jsonb_argument(fcinfo, 12);
+	request.detached = PG_GETARG_BOOL(13);
+	request.role = GetOuterUserId();
+
+	id = pawl_enqueue(&request, &key);
+	values[0] = Int64GetDatum(key);
+	nulls[0] = key == 0;
+	values[1] = PointerGetDatum(id);
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(descriptor), values, nulls)));
 }

@@ -29,14 +29,22 @@ typedef struct EnqueueRequest
 	text	   *partition_key;
 	bool		pinned;
 	int32		workflow_version;
+	const Interval *timeout;	/* from the first start */
 	Jsonb	   *headers;
 	Jsonb	   *attributes;
 	Oid			role;			/* whose access counts */
+
+	/* Of a child only. */
+	int64		parent_key;		/* 0: it is none */
+	bool		has_deadline;
+	TimestampTz deadline_at;
+	bool		detached;
 } EnqueueRequest;
 
 extern OnConflict pawl_on_conflict(const char *argument, const char *value);
 extern void pawl_refuse_unsupported(const char *argument, const char *hint);
 extern void pawl_start_time(EnqueueRequest *request, const TimestampTz *run_at, const Interval *delay);
-extern text *pawl_enqueue(const EnqueueRequest *request);
+extern void pawl_check_timeout(const Interval *timeout);
+extern text *pawl_enqueue(const EnqueueRequest *request, int64 *new_key);
 
 #endif

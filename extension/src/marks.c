@@ -19,6 +19,7 @@
 typedef struct SlotMark
 {
 	uint64		hash;
+	int32		version;		/* that of an entry which has one already, otherwise 0 */
 	TimestampTz due;			/* claimable then, DT_NOBEGIN: at once */
 	int			level;			/* subtransaction nesting: what is rolled back wakes nobody */
 	bool		signal;			/* of pawl.signal: for those who take signals, not for claims */
@@ -48,16 +49,16 @@ static int64 claiming_from = 0;
 static uint64 any_signal = 0;	/* the slot of signals that anybody may take */
 static bool everyone = false;
 static bool reset_marks = false;
+static bool offers_changed = false;
 
 uint64
-pawl_slot_hash(int32 queue_id, const char *workflow_name, int32 version)
+pawl_slot_hash(int32 queue_id, const char *workflow_name)
 {
 	struct
 	{
 		Oid			database;
 		int32		queue_id;
-		int32		version;
-	}			key = {MyDatabaseId, queue_id, version};
+	}			key = {MyDatabaseId, queue_id};
 
 	return hash_bytes_extended((const unsigned char *) &key, sizeof(key),
 							   hash_bytes_extended((const unsigned char *) workflow_name, strlen(workflow_name), 0));
@@ -80,12 +81,12 @@ pawl_signal_hash(const pg_uuid_t *worker_id)
 }
 
 static void
-add_slot_mark(uint64 hash, TimestampTz due, bool signal)
+add_slot_mark(uint64 hash, int32 version, TimestampTz due, bool signal)
 {
 	if (!pawl_attach() || everyone)
 		return;
 	for (int i = nslots - 1; i >= 0; i--)
-		if (slots[i].hash == hash)
+		if (slots[i].hash == hash && slots[i].version == version)
 		{
 			slots[i].due = Min(slots[i].due, due);
 			return;
@@ -96,6 +97,7 @@ add_slot_mark(uint64 hash, TimestampTz due, bool signal)
 		return;
 	}
 	slots[nslots].hash = hash;
+	slots[nslots].version = version;
 	slots[nslots].due = due;
 	slots[nslots].level = GetCurrentTransactionNestLevel();
 	slots[nslots].signal = signal;
@@ -103,9 +105,9 @@ add_slot_mark(uint64 hash, TimestampTz due, bool signal)
 }
 
 void
-pawl_mark_slot(uint64 hash, TimestampTz due)
+pawl_mark_slot(uint64 hash, int32 version, TimestampTz due)
 {
-	add_slot_mark(hash, due, false);
+	add_slot_mark(hash, version, due, false);
 }
 
 /*
@@ -116,7 +118,7 @@ void
 pawl_mark_signal(const pg_uuid_t *worker_id)
 {
 	any_signal = pawl_signal_hash(NULL);
-	add_slot_mark(pawl_signal_hash(worker_id), DT_NOBEGIN, true);
+	add_slot_mark(pawl_signal_hash(worker_id), 0, DT_NOBEGIN, true);
 }
 
 void
@@ -126,9 +128,17 @@ pawl_mark_everyone(void)
 		everyone = true;
 }
 
+/* What live workers offer, and so what each of them may run: with this commit everybody looks again. */
+void
+pawl_mark_offers(void)
+{
+	if (pawl_attach())
+		offers_changed = everyone = true;
+}
+
 /*
  * An entry becomes claimable with this commit, or at its due time without a key yet: then only those are told who would wait past that time.
- * version is 0 unless only handlers of that version may run it.
+ * version is that of an entry which is pinned or began already, otherwise 0: any handler of the name may run it.
  */
 void
 pawl_mark(int32 queue_id, int64 rank, int64 ready_key, TimestampTz due, const char *workflow_name, int32 version, bool partitioned)
@@ -138,7 +148,7 @@ pawl_mark(int32 queue_id, int64 rank, int64 ready_key, TimestampTz due, const ch
 
 	if (!pawl_attach())
 		return;
-	pawl_mark_slot(pawl_slot_hash(queue_id, workflow_name, version), due);
+	pawl_mark_slot(pawl_slot_hash(queue_id, workflow_name), version, due);
 	if (partitioned)
 	{
 		/* Only so that claims know to look there. */
@@ -219,7 +229,7 @@ report(int lane, int64 ready_key)
 }
 
 static bool
-waits_for(const PawlWaiter *waiter, uint64 hash, TimestampTz due, bool signal)
+waits_for(const PawlWaiter *waiter, uint64 hash, int32 version, TimestampTz due, bool signal)
 {
 	if (due >= waiter->until)
 		return false;
@@ -227,14 +237,15 @@ waits_for(const PawlWaiter *waiter, uint64 hash, TimestampTz due, bool signal)
 	if (waiter->everything)
 		return !signal;
 	for (int i = 0; i < waiter->nslots; i++)
-		if (waiter->slots[i] == hash)
+		if (waiter->slots[i].hash == hash
+			&& (version == 0 || (version > waiter->slots[i].above && version <= waiter->slots[i].upto)))
 			return true;
 	return false;
 }
 
 /* Wakes one armed waiter for a slot; false: there was none. */
 static bool
-wake(uint64 hash, TimestampTz due, bool signal)
+wake(uint64 hash, int32 version, TimestampTz due, bool signal)
 {
 	PawlShared *s = pawl_shared;
 	Latch	   *latch = NULL;
@@ -246,7 +257,7 @@ wake(uint64 hash, TimestampTz due, bool signal)
 	{
 		PawlWaiter *waiter = &s->waiters[i];
 
-		if (waiter->armed && waiter->database == MyDatabaseId && waits_for(waiter, hash, due, signal))
+		if (waiter->armed && waiter->database == MyDatabaseId && waits_for(waiter, hash, version, due, signal))
 		{
 			waiter->baton = true;
 			latch = waiter->latch;
@@ -265,8 +276,8 @@ wake(uint64 hash, TimestampTz due, bool signal)
 static void
 wake_for_signal(uint64 hash)
 {
-	if (!wake(hash, DT_NOBEGIN, true) && hash != any_signal)
-		(void) wake(any_signal, DT_NOBEGIN, true);
+	if (!wake(hash, 0, DT_NOBEGIN, true) && hash != any_signal)
+		(void) wake(any_signal, 0, DT_NOBEGIN, true);
 }
 
 static void
@@ -304,14 +315,18 @@ pawl_disarm(PawlWaiter *waiter)
 	if (waiter->everything)
 		pg_atomic_fetch_sub_u32(&pawl_shared->armed_for_everything, 1);
 	for (int i = 0; i < waiter->nslots; i++)
-		pg_atomic_fetch_sub_u32(&pawl_shared->armed[waiter->slots[i] % PAWL_ARMED], 1);
+		pg_atomic_fetch_sub_u32(&pawl_shared->armed[waiter->slots[i].hash % PAWL_ARMED], 1);
 }
 
 void
-pawl_wake_slots(const uint64 *hashes, int count, bool signals)
+pawl_wake_slots(const PawlSlot *it, int count, bool signals)
 {
 	for (int i = 0; i < count; i++)
-		(void) wake(hashes[i], DT_NOBEGIN, signals);
+	{
+		(void) wake(it[i].hash, 0, DT_NOBEGIN, signals);
+		if (it[i].upto > 0)
+			(void) wake(it[i].hash, it[i].upto, DT_NOBEGIN, signals);
+	}
 }
 
 /*
@@ -333,7 +348,7 @@ forget(void)
 {
 	nslots = nlanes = ntouched = 0;
 	claiming_lane = -1;
-	everyone = reset_marks = false;
+	everyone = reset_marks = offers_changed = false;
 }
 
 static void
@@ -351,6 +366,10 @@ transaction_ended(XactEvent event, void *arg)
 					report(lanes[i].lane, lanes[i].lowest);
 				if (reset_marks)
 					pg_atomic_fetch_add_u64(&pawl_shared->reset_generation, 1);
+				/* Before anybody is woken: whoever arms meanwhile looks at this once more when it has. */
+				if (offers_changed)
+					pg_atomic_fetch_add_u64(&pawl_shared->offers_generation, 1);
+				pg_memory_barrier();
 				if (everyone)
 					wake_everyone();
 				else
@@ -358,13 +377,16 @@ transaction_ended(XactEvent event, void *arg)
 						if (slots[i].signal)
 							wake_for_signal(slots[i].hash);
 						else
-							(void) wake(slots[i].hash, slots[i].due, false);
+							(void) wake(slots[i].hash, slots[i].version, slots[i].due, false);
 			}
 			forget();
 			break;
 
 		case XACT_EVENT_ABORT:
 		case XACT_EVENT_PARALLEL_ABORT:
+			/* This session may have read its own offers. */
+			if (offers_changed)
+				pg_atomic_fetch_add_u64(&pawl_shared->offers_generation, 1);
 			if (ntouched > 0 || claiming_lane >= 0 || (reset_marks && pawl_shared != NULL))
 			{
 				if (reset_marks)

@@ -61,6 +61,32 @@ extern bool pawl_handler_known(const char *workflow_name);
 extern bool pawl_first_mention(const char *workflow_name);
 extern const char *pawl_nearest_queue(const char *name);
 
+/*
+ * What a session may run, in the order of names and versions: cache.c.
+ *
+ * An entry that began stays on its version while a live worker offers that, and is otherwise taken by the next higher one that is offered: so
+ * handler i may take the versions in (above[i], versions[i]].
+ */
+typedef struct PawlOffer
+{
+	uint64		generation;		/* PawlShared.offers_generation, as it was read */
+	uint64		hash;			/* of everything that follows */
+	int			count;
+	char	  **names;
+	int32	   *versions;
+	int32	   *above;
+	bool	   *sql;			/* it is an SQL function, which every worker runs */
+	bool		any_sql;
+	Datum		name_array;
+	Datum		version_array;
+	Datum		above_array;
+	Datum		distinct_names; /* each name once, */
+	Datum		top_versions;	/* and its highest version */
+} PawlOffer;
+
+extern const PawlOffer *pawl_offer(ArrayType *names, ArrayType *versions);
+extern void pawl_forget_offer(void);
+
 /* Argument checks; each raises 22023 with detail and hint: arguments.c */
 extern void pawl_check_name(const char *argument, const char *value, int max_bytes) ;
 extern void pawl_check_document(const char *argument, Jsonb *value);
@@ -73,20 +99,20 @@ extern text *pawl_make_uuid7(void);
 /* Marks of this transaction: marks.c */
 extern void pawl_init_marks(void);
 extern void pawl_mark(int32 queue_id, int64 rank, int64 ready_key, TimestampTz due, const char *workflow_name, int32 version, bool partitioned);
-extern void pawl_mark_slot(uint64 hash, TimestampTz due);
+extern void pawl_mark_slot(uint64 hash, int32 version, TimestampTz due);
 extern void pawl_mark_everyone(void);
+extern void pawl_mark_offers(void);
 extern void pawl_begin_touching(int lane, int64 from);
 extern void pawl_touch(int lane, int64 ready_key);
 extern void pawl_mark_signal(const pg_uuid_t *worker_id);
 extern uint64 pawl_signal_hash(const pg_uuid_t *worker_id);
-extern uint64 pawl_slot_hash(int32 queue_id, const char *workflow_name, int32 version);
+extern uint64 pawl_slot_hash(int32 queue_id, const char *workflow_name);
 
 /* Waiters of this session: wakeup.c */
 extern void pawl_hand_on(void);
 extern bool pawl_take_poll(void);
 
 /* Claims of this session: claim.c */
-extern void pawl_handler_arrays(ArrayType *names, ArrayType *versions, Datum **name_values, Datum **version_values, int *count);
 extern void pawl_claims_aborted(void);
 
 #endif

@@ -34,6 +34,7 @@ initialize(void *pointer)
 	for (int i = 0; i < PAWL_LANES; i++)
 		pg_atomic_init_u64(&s->lanes[i].passed, 0);
 	pg_atomic_init_u64(&s->reset_generation, 0);
+	pg_atomic_init_u64(&s->offers_generation, 0);
 	pg_atomic_init_u64(&s->prepare_generation, 0);
 	pg_atomic_init_u64(&s->wakes, 0);
 	pg_atomic_init_u64(&s->rescued_by_poll, 0);

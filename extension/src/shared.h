@@ -14,9 +14,17 @@
 
 #define PAWL_ARMED 1024			/* counters of armed waiters by hash */
 #define PAWL_WAITERS 128
-#define PAWL_WAITER_SLOTS 32	/* a waiter for more than these waits for everything */
+#define PAWL_WAITER_SLOTS 16	/* a waiter for more than these waits for everything */
 #define PAWL_LANES 512
 #define PAWL_RING 1024
+
+/* What a waiter could run: a name in a queue, and of those that began already, the versions in (above, upto]. */
+typedef struct PawlSlot
+{
+	uint64		hash;
+	int32		above;
+	int32		upto;
+} PawlSlot;
 
 typedef struct PawlWaiter
 {
@@ -29,7 +37,7 @@ typedef struct PawlWaiter
 	Latch	   *latch;
 	TimestampTz until;			/* it looks by itself then */
 	int			nslots;
-	uint64		slots[PAWL_WAITER_SLOTS];
+	PawlSlot	slots[PAWL_WAITER_SLOTS];
 } PawlWaiter;
 
 /* A lane is what one mark is about: the entries of one queue and rank, or all partitioned ones of a queue (which have no mark). */
@@ -69,6 +77,9 @@ typedef struct PawlShared
 	PawlStraggler ring[PAWL_RING];
 	pg_atomic_uint64 reset_generation;	/* more than the ring can say: every session begins anew */
 
+	/* What live workers offer changed: every session reads it anew. */
+	pg_atomic_uint64 offers_generation;
+
 	/* Transactions prepared for two-phase commit wake nobody when they commit. */
 	pg_atomic_uint64 prepare_generation;
 
@@ -87,6 +98,6 @@ extern int	pawl_lane(int32 queue_id, int64 rank);
 
 /* marks.c: of waiters; they raise nothing */
 extern void pawl_disarm(PawlWaiter *waiter);
-extern void pawl_wake_slots(const uint64 *hashes, int count, bool signals);
+extern void pawl_wake_slots(const PawlSlot *slots, int count, bool signals);
 
 #endif

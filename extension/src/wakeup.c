@@ -21,7 +21,7 @@ static void
 leave(int code, Datum arg)
 {
 	PawlWaiter *waiter = mine;
-	uint64		slots[PAWL_WAITER_SLOTS];
+	PawlSlot	slots[PAWL_WAITER_SLOTS];
 	int			nslots;
 	bool		pass;
 	bool		everything;
@@ -46,7 +46,7 @@ leave(int code, Datum arg)
 	if (everything)
 	{
 		/* Nobody knows what it was woken for: whoever waits for everything may know, or finds out. */
-		uint64		any = 0;
+		PawlSlot	any = {0};
 
 		pawl_wake_slots(&any, 1, false);
 	}
@@ -90,7 +90,11 @@ pawl_hand_on(void)
 	if (mine->everything)
 		pawl_mark_everyone();
 	for (int i = 0; i < mine->nslots; i++)
-		pawl_mark_slot(mine->slots[i], DT_NOBEGIN);
+	{
+		pawl_mark_slot(mine->slots[i].hash, 0, DT_NOBEGIN);
+		if (mine->slots[i].upto > 0)
+			pawl_mark_slot(mine->slots[i].hash, mine->slots[i].upto, DT_NOBEGIN);
+	}
 }
 
 /* Whether the last wait ended without being woken; asked once. */
@@ -104,20 +108,20 @@ pawl_take_poll(void)
 }
 
 static void
-add_slot(uint64 *slots, int *count, bool *everything, uint64 hash)
+add_slot(PawlSlot *slots, int *count, bool *everything, uint64 hash, int32 above, int32 upto)
 {
 	for (int i = 0; i < *count; i++)
-		if (slots[i] == hash)
+		if (slots[i].hash == hash && slots[i].above == above && slots[i].upto == upto)
 			return;
 	if (*count == PAWL_WAITER_SLOTS)
 		*everything = true;
 	else
-		slots[(*count)++] = hash;
+		slots[(*count)++] = (PawlSlot) {hash, above, upto};
 }
 
 /* From now on a commit that marks one of these wakes this session. */
 static void
-arm(const uint64 *slots, int nslots, bool everything, bool signals)
+arm(const PawlSlot *slots, int nslots, bool everything, bool signals)
 {
 	if (!take_place())
 		return;
@@ -127,9 +131,9 @@ arm(const uint64 *slots, int nslots, bool everything, bool signals)
 	mine->everything = everything;
 	mine->signals = signals;
 	mine->nslots = everything ? 0 : nslots;
-	memcpy(mine->slots, slots, sizeof(uint64) * mine->nslots);
+	memcpy(mine->slots, slots, sizeof(PawlSlot) * mine->nslots);
 	for (int i = 0; i < mine->nslots; i++)
-		pg_atomic_fetch_add_u32(&pawl_shared->armed[mine->slots[i] % PAWL_ARMED], 1);
+		pg_atomic_fetch_add_u32(&pawl_shared->armed[mine->slots[i].hash % PAWL_ARMED], 1);
 	if (everything)
 		pg_atomic_fetch_add_u32(&pawl_shared->armed_for_everything, 1);
 	mine->until = DT_NOEND;
@@ -149,13 +153,13 @@ pawl_arm_worker_1_0(PG_FUNCTION_ARGS)
 {
 	static SPIPlanPtr queue_plan = NULL;
 	static SPIPlanPtr due_plan = NULL;
-	uint64		slots[PAWL_WAITER_SLOTS];
-	int			nslots = 0;
-	bool		everything = false;
+	PawlSlot	slots[PAWL_WAITER_SLOTS];
+	int			nslots;
+	bool		everything;
+	const PawlOffer *offer;
+	int32	   *queues;
+	int			nqueues;
 	int64		milliseconds = pawl_poll_interval > 0 ? pawl_poll_interval : -1;
-	Datum	   *names;
-	Datum	   *versions;
-	int			nnames;
 	Datum		values[1];
 	char		nulls[1];
 
@@ -165,7 +169,6 @@ pawl_arm_worker_1_0(PG_FUNCTION_ARGS)
 				 errmsg("worker_id, workflow_names and workflow_versions must not be null"),
 				 errdetail("A worker waits for what its handlers can run."),
 				 errhint("Give the arrays that the worker registered.")));
-	pawl_handler_arrays(PG_GETARG_ARRAYTYPE_P(1), PG_GETARG_ARRAYTYPE_P(2), &names, &versions, &nnames);
 
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
@@ -183,21 +186,26 @@ pawl_arm_worker_1_0(PG_FUNCTION_ARGS)
 	nulls[0] = PG_ARGISNULL(3) ? 'n' : ' ';
 	if (SPI_execute_plan(queue_plan, values, nulls, false, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not read the queues");
-	for (uint64 i = 0; i < SPI_processed; i++)
+	nqueues = (int) SPI_processed;
+	queues = palloc(sizeof(int32) * Max(nqueues, 1));
+	for (int i = 0; i < nqueues; i++)
 	{
 		bool		isnull;
-		int32		queue_id = DatumGetInt32(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull));
 
-		for (int n = 0; n < nnames && !everything; n++)
-		{
-			char	   *name = TextDatumGetCString(names[n]);
-
-			add_slot(slots, &nslots, &everything, pawl_slot_hash(queue_id, name, 0));
-			add_slot(slots, &nslots, &everything, pawl_slot_hash(queue_id, name, DatumGetInt32(versions[n])));
-		}
+		queues[i] = DatumGetInt32(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull));
 	}
 
-	arm(slots, nslots, everything, false);
+	/* What live workers offer may change before it is armed, and nobody wakes it for that: so it looks once more, then. */
+	do
+	{
+		nslots = 0;
+		everything = false;
+		offer = pawl_offer(PG_GETARG_ARRAYTYPE_P(1), PG_GETARG_ARRAYTYPE_P(2));
+		for (int i = 0; i < nqueues && !everything; i++)
+			for (int n = 0; n < offer->count && !everything; n++)
+				add_slot(slots, &nslots, &everything, pawl_slot_hash(queues[i], offer->names[n]), offer->above[n], offer->versions[n]);
+		arm(slots, nslots, everything, false);
+	} while (mine != NULL && pg_atomic_read_u64(&pawl_shared->offers_generation) != offer->generation);
 
 	/* What is delayed or parked: not longer than until the first of it is due. */
 	if (SPI_execute_plan(due_plan, NULL, NULL, false, 1) != SPI_OK_SELECT)
@@ -234,7 +242,7 @@ PG_FUNCTION_INFO_V1(pawl_arm_signals_1_0);
 Datum
 pawl_arm_signals_1_0(PG_FUNCTION_ARGS)
 {
-	uint64		slots[2];
+	PawlSlot	slots[2] = {0};
 
 	if (PG_ARGISNULL(0))
 		ereport(ERROR,
@@ -242,8 +250,8 @@ pawl_arm_signals_1_0(PG_FUNCTION_ARGS)
 				 errmsg("worker_id must not be null"),
 				 errdetail("A worker waits for the signals of its own workflows, and helps with those of nobody's."),
 				 errhint("Give the worker_id that was registered.")));
-	slots[0] = pawl_signal_hash(PG_GETARG_UUID_P(0));
-	slots[1] = pawl_signal_hash(NULL);
+	slots[0].hash = pawl_signal_hash(PG_GETARG_UUID_P(0));
+	slots[1].hash = pawl_signal_hash(NULL);
 	arm(slots, 2, false, true);
 	PG_RETURN_INT32(pawl_poll_interval > 0 ? pawl_poll_interval : -1);
 }

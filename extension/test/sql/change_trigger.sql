@@ -117,7 +117,7 @@ SELECT pg_temp.use('ship', 'delay=a while');
 INSERT INTO orders VALUES (9, 'ann');
 SELECT pg_temp.use('ship', 'delay=1 hour', 'run_at={placed}');
 INSERT INTO orders VALUES (9, 'ann');
-SELECT pg_temp.use('ship', 'timeout=1 hour');
+SELECT pg_temp.use('ship', 'timeout=-1 hour');
 INSERT INTO orders VALUES (9, 'ann');
 \echo :LAST_ERROR_SQLSTATE
 SELECT pg_temp.use('ship', 'headers=[1]');
