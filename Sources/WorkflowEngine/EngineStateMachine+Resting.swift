@@ -2,10 +2,10 @@ import DequeModule
 
 /// Runs that only wait: they leave their place to others, and are parked when it lasts. A parked workflow is rows and nothing else; waking replays it.
 extension EngineStateMachine {
-    /// Asked after a call began to wait; true if nothing else happens in the run.
-    mutating func rest(_ id: RunID, _ actions: inout Actions) {
-        guard let slot = slot(of: id), case .running = runs[slot].phase, !runs[slot].isResting, runs[slot].writes == 0, !runs[slot].outstanding.isEmpty
-        else { return }
+    /// Asked after a call began to wait: whether nothing else happens in the run.
+    mutating func rest(_ id: RunID, isQuiet: Bool, _ actions: inout Actions) {
+        guard let slot = slot(of: id), case .running = runs[slot].phase, !runs[slot].isResting else { return }
+        guard isQuiet, runs[slot].writes == 0, !runs[slot].outstanding.isEmpty else { return setRestTimer(slot, &actions) }
         runs[slot].isResting = true
         runs[slot].restToken = newToken()
         statistics.running -= 1
@@ -18,10 +18,8 @@ extension EngineStateMachine {
             // Nothing but its time can end it, and that is far away. (Unless another branch computes: then it is asked again.)
             park(slot, assumeIdle: false, &actions)
         }
-        if due.map({ $0 > configuration.parkAfterMicroseconds }) ?? true {
-            actions.effects.append(.schedule(.park(id, token: runs[slot].restToken), after: configuration.parkAfter))
-        }
-        while statistics.resting > configuration.residentLimit, let longest = resting.popFirst() {
+        setRestTimer(slot, &actions)
+        while statistics.resting - parksAsked > configuration.residentLimit, let longest = resting.popFirst() {
             if let slot = self.slot(of: longest.run), runs[slot].isResting, runs[slot].restToken == longest.token { park(slot, assumeIdle: true, &actions) }
         }
         // What has gone on since is forgotten now and then.
@@ -41,9 +39,35 @@ extension EngineStateMachine {
         statistics.running += 1
     }
 
+    private mutating func setRestTimer(_ slot: Int, _ actions: inout Actions) {
+        guard !runs[slot].hasRestTimer else { return }
+        runs[slot].hasRestTimer = true
+        actions.effects.append(.schedule(.rest(id(slot), token: runs[slot].restToken), after: configuration.parkAfter))
+    }
+
+    /// Parks a run that has rested since the timer was set. One that has not may rest now: a branch that was at work is over without a word.
+    mutating func restTimer(_ id: RunID, _ token: UInt64, _ actions: inout Actions) {
+        guard let slot = slot(of: id), case .running = runs[slot].phase else { return }
+        runs[slot].hasRestTimer = false
+        guard !runs[slot].waits.isEmpty || !runs[slot].backOffs.isEmpty else { return }
+        if runs[slot].isResting {
+            if runs[slot].restToken == token { park(slot, assumeIdle: true, &actions) }
+            setRestTimer(slot, &actions)
+        } else {
+            actions.effects.append(.rest(id))
+        }
+    }
+
     mutating func park(_ slot: Int, assumeIdle: Bool, _ actions: inout Actions) {
         guard runs[slot].writes == 0, runs[slot].cancellation == nil, runs[slot].compensation == nil else { return }
+        parksAsked += 1
         actions.effects.append(.park(id(slot), assumeIdle: assumeIdle, handledCalls: runs[slot].handledCalls))
+    }
+
+    /// The answer to `park`.
+    mutating func parked(_ id: RunID, _ isStopped: Bool, _ actions: inout Actions) {
+        parksAsked -= 1
+        if isStopped, let slot = slot(of: id) { stop(slot, .parked, &actions) }
     }
 
     mutating func parkAll(_ actions: inout Actions) {

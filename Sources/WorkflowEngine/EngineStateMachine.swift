@@ -19,10 +19,10 @@ struct EngineStateMachine {
         case stopAll
         /// A `release` was carried out, or was too early: a call is still on its way here, and releases it later.
         case released(RunID)
-        /// A `rest` found that nothing happens in the run before one of its waits is over.
-        case resting(RunID)
-        /// A `park` stopped it.
-        case parked(RunID)
+        /// What a `rest` found: whether nothing happens in the run before one of its waits is over.
+        case resting(RunID, Bool)
+        /// Whether a `park` stopped it.
+        case parked(RunID, Bool)
         /// Everything that was there has been handled: send what has become ready.
         case flush
     }
@@ -65,7 +65,7 @@ struct EngineStateMachine {
         case attempt(ScopeOfRun, token: UInt64)
         case step(ScopeOfRun, token: UInt64)
         case deadline(RunID)
-        case park(RunID, token: UInt64)
+        case rest(RunID, token: UInt64)
         case handler(RunID)
         case clearing(token: UInt64)
     }
@@ -150,6 +150,7 @@ struct EngineStateMachine {
         var isResting = false
         /// Tells one rest from the next.
         var restToken: UInt64 = 0
+        var hasRestTimer = false
         var cancellation: CancelCause?
         /// Some call was answered that it is being cancelled.
         var toldCancelled = false
@@ -190,6 +191,9 @@ struct EngineStateMachine {
     var parkings: [Parking] = []
     /// Resting runs, the longest first; some have gone on since.
     var resting = Deque<(run: RunID, token: UInt64)>()
+    /// Parks without an answer.
+    var parksAsked = 0
+    /// Where each workflow runs, by its key.
     var slots: [Int64: Int32] = [:]
     var lastToken: UInt64 = 0
 
@@ -232,8 +236,8 @@ struct EngineStateMachine {
                 if case .running = runs[slot].phase { stop(slot, .handBack, &actions) }
             }
         case .released(let id): free(id)
-        case .resting(let id): rest(id, &actions)
-        case .parked(let id): if let slot = slot(of: id) { stop(slot, .parked, &actions) }
+        case .resting(let id, let isQuiet): rest(id, isQuiet: isQuiet, &actions)
+        case .parked(let id, let isStopped): parked(id, isStopped, &actions)
         case .flush: flush(&actions)
         }
     }
@@ -294,8 +298,7 @@ struct EngineStateMachine {
         case .backOff(let owner, let token): backOffIsOver(owner, token, &actions)
         case .attempt(let owner, let token), .step(let owner, let token): timeIsUp(owner, token, isStep: timer == .step(owner, token: token), &actions)
         case .deadline(let id): deadline(id, &actions)
-        case .park(let id, let token):
-            if let slot = slot(of: id), runs[slot].isResting, runs[slot].restToken == token { park(slot, assumeIdle: true, &actions) }
+        case .rest(let id, let token): restTimer(id, token, &actions)
         case .handler(let id):
             if let slot = slot(of: id), case .handling = runs[slot].phase { runHandler(slot, &actions) }
         case .clearing(let token): if token == clearingToken { clearOrClaim(&actions) }

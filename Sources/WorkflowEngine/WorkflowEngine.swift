@@ -155,6 +155,8 @@ package final class WorkflowEngine: @unchecked Sendable {  // mailbox and publis
         }
     }
 
+    private func run(_ id: RunID) -> WorkflowRun? { Int(id.slot) < runs.count ? runs[Int(id.slot)] : nil }
+
     private func perform(_ effect: EngineStateMachine.Effect) {
         switch effect {
         case .start(let id, let workflow):
@@ -166,33 +168,36 @@ package final class WorkflowEngine: @unchecked Sendable {  // mailbox and publis
             runs[slot] = run
             deliveries.append(.start(run))
         case .interrupt(let id):
-            guard let run = runs[Int(id.slot)] else { return }
+            guard let run = run(id) else { return }
             run.markStopped()
             deliveries.append(.interrupt(run, .stopped))
         case .cancel(let id):
-            guard let run = runs[Int(id.slot)] else { return }
+            guard let run = run(id) else { return }
             run.markCancelled()
             deliveries.append(.interrupt(run, .cancelled))
         case .interruptStep(let id, let scope):
-            guard let run = runs[Int(id.slot)] else { return }
+            guard let run = run(id) else { return }
             deliveries.append(.interruptStep(run, scope))
         case .answer(let id, let settled, let receiver, let answer):
-            guard let run = runs[Int(id.slot)] else { return }
+            guard let run = run(id) else { return }
             if let settled { run.settle(settled.scope, settled.1) }
             deliveries.append(.answer(run, receiver, answer))
-        case .waits(let id, let scope): runs[Int(id.slot)]?.setWaiting(scope)
+        case .waits(let id, let scope): run(id)?.setWaiting(scope)
         case .rest(let id):
-            if runs[Int(id.slot)]?.isAtRest == true { machine.handle(.resting(id), &actions) }
+            if let run = run(id) { machine.handle(.resting(id, run.isAtRest), &actions) }
         case .park(let id, let assumeIdle, let handledCalls):
-            if runs[Int(id.slot)]?.park(assumeIdle: assumeIdle, handledCalls: handledCalls) == true { machine.handle(.parked(id), &actions) }
+            machine.handle(.parked(id, run(id)?.park(assumeIdle: assumeIdle, handledCalls: handledCalls) ?? false), &actions)
         case .release(let id, let handledCalls):
-            guard let run = runs[Int(id.slot)], run.seal(handledCalls: handledCalls) else { return }
-            runs[Int(id.slot)] = nil
-            deliveries.append(.release(run))
+            // A SQL function's has no handler here.
+            if let run = run(id) {
+                guard run.seal(handledCalls: handledCalls) else { return }
+                runs[Int(id.slot)] = nil
+                deliveries.append(.release(run))
+            }
             machine.handle(.released(id), &actions)
         case .schedule(let timer, let delay): schedule(.machine(timer), after: delay)
         case .drained: finishDraining()
-        case .note(let id, let note): write(note, about: id.flatMap { runs[Int($0.slot)] })
+        case .note(let id, let note): write(note, about: id.flatMap { run($0) })
         }
     }
 

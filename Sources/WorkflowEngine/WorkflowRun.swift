@@ -267,6 +267,7 @@ package final class WorkflowRun: @unchecked Sendable {  // what changes is behin
     package func continueAsNew(input: JSONBytes, receiver: CallReceiver) {
         let problem = PayloadCheck.problem(in: input, limit: maximumPayload)
         post(receiver) { state in
+            guard state.phase == .running else { return .success(.answer(receiver, .cancelled)) }
             if let open = state.scopes.anyOpenStep { return .failure(.callOutstanding(open, "continue_as_new")) }
             if let problem { return .success(.answer(receiver, .failure(.payload(problem, of: "The new input", step: nil)))) }
             state.phase = .stopped

@@ -11,11 +11,16 @@ struct Transcript {
     private var handled: [String: Int] = [:]
     private(set) var timers: [EngineStateMachine.Timer] = []
     private(set) var lastRequests: [StoreRequest] = []
+    /// What the driver finds when it looks whether a run does anything but wait.
+    var isQuiet = true
 
-    init(concurrency: Int = 4, claimBatch: Int = 200, writesInFlight: Int = 2, writeRows: Int = 100, attempts: Int = 3) {
+    init(
+        concurrency: Int = 4, claimBatch: Int = 200, writesInFlight: Int = 2, writeRows: Int = 100, attempts: Int = 3, residentLimit: Int = 100
+    ) {
         machine = EngineStateMachine(
             configuration: EngineConfiguration(
-                concurrency: concurrency, claimBatch: claimBatch, writesInFlight: writesInFlight, writeRows: writeRows, transactionAttempts: attempts, seed: 1))
+                concurrency: concurrency, claimBatch: claimBatch, writesInFlight: writesInFlight, writeRows: writeRows, transactionAttempts: attempts,
+                residentLimit: residentLimit, seed: 1))
     }
 
     /// What follows from the events and a flush after them.
@@ -101,10 +106,10 @@ struct Transcript {
         case .waits(let id, let scope): return "waits \(names[id]!)/\(scope)"
         case .rest(let id):
             // As the driver does, with nothing else open in the run.
-            machine.handle(.resting(id), &actions)
+            machine.handle(.resting(id, isQuiet), &actions)
             return "rest \(names[id]!)"
         case .park(let id, let assumeIdle, let count):
-            machine.handle(.parked(id), &actions)
+            machine.handle(.parked(id, true), &actions)
             return "park \(names[id]!) after \(count)\(assumeIdle ? " if idle" : "")"
         case .release(let id, let count):
             // As the driver does, with no call on its way.
@@ -142,7 +147,7 @@ extension EngineStateMachine.Timer {
         case .attempt(let owner, _): "attempt time /\(owner.scope)"
         case .step(let owner, _): "step time /\(owner.scope)"
         case .deadline: "deadline"
-        case .park: "park"
+        case .rest: "rest"
         case .handler: "handler"
         case .clearing: "clearing"
         }
