@@ -87,7 +87,7 @@ struct Transcript {
             names[id] = workflow.workflowID
             runs[workflow.workflowID] = id
             return "start \(workflow.workflowID)"
-        case .interrupt(let id): return "interrupt \(names[id]!)"
+        case .interrupt(let id): return "interrupt \(names[id] ?? "function")"
         case .answer(let id, let scope, _, let answer):
             let text =
                 switch answer {
@@ -100,21 +100,21 @@ struct Transcript {
                 case .cancelled: "cancelled"
                 case .execute: "execute"
                 }
-            return "answer \(names[id]!)\(scope.map { "/\($0.scope)" } ?? "") \(text)"
-        case .cancel(let id): return "cancel \(names[id]!)"
-        case .interruptStep(let id, let scope): return "interrupt step \(names[id]!)/\(scope)"
-        case .waits(let id, let scope): return "waits \(names[id]!)/\(scope)"
+            return "answer \(names[id] ?? "function")\(scope.map { "/\($0.scope)" } ?? "") \(text)"
+        case .cancel(let id): return "cancel \(names[id] ?? "function")"
+        case .interruptStep(let id, let scope): return "interrupt step \(names[id] ?? "function")/\(scope)"
+        case .waits(let id, let scope): return "waits \(names[id] ?? "function")/\(scope)"
         case .rest(let id):
             // As the driver does, with nothing else open in the run.
             machine.handle(.resting(id, isQuiet), &actions)
-            return "rest \(names[id]!)"
+            return "rest \(names[id] ?? "function")"
         case .park(let id, let assumeIdle, let count):
             machine.handle(.parked(id, true), &actions)
-            return "park \(names[id]!) after \(count)\(assumeIdle ? " if idle" : "")"
+            return "park \(names[id] ?? "function") after \(count)\(assumeIdle ? " if idle" : "")"
         case .release(let id, let count):
             // As the driver does, with no call on its way.
             machine.handle(.released(id), &actions)
-            return "release \(names[id]!) after \(count)"
+            return "release \(names[id] ?? "function") after \(count)"
         case .schedule(let timer, _):
             timers.append(timer)
             return "schedule \(timer.text)"
@@ -133,7 +133,7 @@ struct Transcript {
                 case .cancelling(let cause): "cancelling \(cause)"
                 case .clearing: "clearing"
                 }
-            return "note\(id.map { " \(names[$0]!)" } ?? "") \(text)"
+            return "note\(id.map { " \(names[$0] ?? "function")" } ?? "") \(text)"
         }
     }
 }
