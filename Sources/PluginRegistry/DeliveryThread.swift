@@ -64,9 +64,10 @@ final class DeliveryThread: @unchecked Sendable {  // the list is locked, the se
     private static func perform(_ delivery: Delivery) {
         switch delivery {
         case .start(let run): PluginRun.of(run)?.start()
+        case .answer(let run, let receiver, .cancelled): PluginRun.of(run)?.answerCancelled(receiver)
         case .answer(_, let receiver, let answer): receiver.call(answer)
         case .interrupt(let run, let reason): PluginRun.of(run)?.interrupt(reason)
-        case .interruptStep: break
+        case .interruptStep(let run, let scope): PluginRun.of(run)?.interruptStep(scope)
         case .release(let run): PluginRun.of(run)?.release()
         }
     }

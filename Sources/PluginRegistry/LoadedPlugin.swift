@@ -9,6 +9,12 @@ struct RegisteredHandler {
     let start: @convention(c) (UnsafeMutableRawPointer?, OpaquePointer?, UnsafePointer<pawl_start>?) -> UnsafeMutableRawPointer?
     let interrupt: (@convention(c) (UnsafeMutableRawPointer?, pawl_status) -> Void)?
     let release: (@convention(c) (UnsafeMutableRawPointer?) -> Void)?
+    let interruptStep: (@convention(c) (UnsafeMutableRawPointer?, pawl_scope) -> Void)?
+    /// False: built when the interface had neither retries nor cancellation. A step of it that fails is recorded as it is, and a cancellation
+    /// comes to it as the stop that it knows.
+    let knowsCancellation: Bool
+    /// Of steps and transactions that name none.
+    var defaultPolicy: RetryPolicy { knowsCancellation ? .standard : .never }
 }
 
 /// A plugin's side of the host table: what its registration offered, and where its log goes. It is never freed once its plugin's code has
@@ -93,7 +99,8 @@ final class LoadedPlugin: @unchecked Sendable {  // everything is constant but `
         return .success(
             RegisteredHandler(
                 id: id, context: pointer.pointee.context, start: start, interrupt: size >= 48 ? pointer.pointee.interrupt : nil,
-                release: size >= 56 ? pointer.pointee.release : nil))
+                release: size >= 56 ? pointer.pointee.release : nil, interruptStep: size >= 64 ? pointer.pointee.interrupt_step : nil,
+                knowsCancellation: size >= 64))
     }
 }
 

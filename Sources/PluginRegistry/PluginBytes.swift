@@ -86,11 +86,11 @@ extension CallReceiver {
         case .value(let value): CallReceiver.withResult(value) { completion(context, $0) }
         case .failure(let error): CallReceiver.withResult(pawl_status(PAWL_ERROR), error) { completion(context, $0) }
         case .misuse(let error): CallReceiver.withResult(pawl_status(PAWL_MISUSE), error) { completion(context, $0) }
-        case .stopped: CallReceiver.withResult(pawl_status(PAWL_STOPPED)) { completion(context, $0) }
-        case .retry: CallReceiver.withResult(pawl_status(PAWL_RETRY)) { completion(context, $0) }
-        case .execute: CallReceiver.withResult(pawl_status(PAWL_EXECUTE)) { completion(context, $0) }
         case .none: CallReceiver.withResult(pawl_status(PAWL_NONE)) { completion(context, $0) }
         case .cancelled: CallReceiver.withResult(pawl_status(PAWL_CANCELLED)) { completion(context, $0) }
+        case .stopped: CallReceiver.withResult(pawl_status(PAWL_STOPPED)) { completion(context, $0) }
+        case .execute: CallReceiver.withResult(pawl_status(PAWL_EXECUTE)) { completion(context, $0) }
+        case .retry: CallReceiver.withResult(pawl_status(PAWL_RETRY)) { completion(context, $0) }
         }
     }
 
@@ -132,7 +132,9 @@ extension CallReceiver {
 /// An outcome as a plugin hands it over.
 enum PluginOutcome {
     case value(JSONBytes)
-    case failure(WorkflowError)
+    /// `isFinal`: not to be retried.
+    case failure(WorkflowError, isFinal: Bool)
+    case cancelled
     case stopped
     case malformed(WorkflowError)
 
@@ -151,9 +153,40 @@ enum PluginOutcome {
         }
         switch Int(pointer.pointee.status) {
         case Int(PAWL_OK): self = .value((size >= 24 ? pointer.pointee.value.copied : nil) ?? PluginOutcome.null)
-        case Int(PAWL_ERROR): self = .failure(WorkflowError(size >= 32 ? pointer.pointee.error : nil))
+        case Int(PAWL_ERROR):
+            let error = size >= 32 ? pointer.pointee.error : nil
+            let flags = error.map { $0.pointee.size >= 8 ? $0.pointee.flags : 0 } ?? 0
+            let final = UInt32(PAWL_ERROR_FINAL)
+            guard flags & ~final == 0 else {
+                self = .malformed(.misuse("the error has flags that this pawld does not know: \(flags); it knows PAWL_ERROR_FINAL (1)"))
+                return
+            }
+            self = .failure(WorkflowError(error), isFinal: flags & final != 0)
+        case Int(PAWL_CANCELLED): self = .cancelled
         case Int(PAWL_STOPPED): self = .stopped
         default: self = .malformed(.misuse("\(pointer.pointee.status) is not a status that an outcome can have"))
         }
+    }
+
+    /// As a run ends with it.
+    var ofRun: RunOutcome {
+        switch self {
+        case .value(let value): .success(value)
+        case .failure(let error, _): .failure(error, reason: error.code == "bad_input" ? "bad_input" : "error")
+        case .malformed(let error): .failure(error, reason: "error")
+        case .cancelled: .cancelled
+        case .stopped: .stopped
+        }
+    }
+}
+
+extension RetryPolicy {
+    /// What lies within the struct's size; the ends of the members are asserted in CPawlPlugin's shim.c.
+    convenience init(_ pointer: UnsafePointer<pawl_retry>) {
+        let size = pointer.pointee.size
+        self.init(
+            maxAttempts: size >= 8 ? pointer.pointee.max_attempts : 0, initialInterval: size >= 16 ? pointer.pointee.initial_interval : 0,
+            maximumInterval: size >= 24 ? pointer.pointee.maximum_interval : 0, factor: size >= 48 ? pointer.pointee.factor : 0,
+            attemptTimeout: size >= 32 ? pointer.pointee.attempt_timeout : 0, timeout: size >= 40 ? pointer.pointee.timeout : 0)
     }
 }

@@ -17,7 +17,14 @@ enum PluginHostTable {
             transaction_execute: { PluginHostTable.execute($0, $1, $2, $3, $4, $5, $6) },
             transaction_end: { PluginHostTable.end($0, $1, $2, $3, $4) },
             query: { PluginHostTable.query($0, $1, $2, $3, $4, $5, $6, $7) },
-            call: nil, offer: nil, emit: nil, compensate: nil, continue_as_new: nil, close_branch: nil, is_cancelled: nil, attempt: nil)
+            call: { PluginHostTable.call($0, $1, $2, $3, $4, $5, $6) },
+            offer: { PluginHostTable.offer($0, $1, $2, $3) },
+            emit: { PluginHostTable.emit($0, $1, $2, $3, $4, $5) },
+            compensate: { PluginHostTable.compensate($0, $1, $2, $3) },
+            continue_as_new: { PluginHostTable.continueAsNew($0, $1, $2, $3) },
+            close_branch: { PluginRun.of($0)?.run.close($1) },
+            is_cancelled: { PluginRun.of($0)?.run.isCancelled == true ? 1 : 0 },
+            attempt: { PluginRun.of($0)?.run.attempt(in: $1) ?? 0 })
     }
 
     private static func registerHandler(_ host: UnsafeMutableRawPointer?, _ handler: UnsafePointer<pawl_handler>?) -> pawl_status {
@@ -48,42 +55,63 @@ enum PluginHostTable {
         _ run: OpaquePointer?, _ scope: pawl_scope, _ name: pawl_bytes, _ options: UnsafePointer<pawl_step_options>?,
         _ answer: pawl_completion?, _ context: UnsafeMutableRawPointer?
     ) -> pawl_status {
-        var flags: UInt32 = 0
-        if let options, options.pointee.size >= 8 { flags = options.pointee.flags }
-        guard flags == 0 else {
-            return refused("the step's options have flags that this pawld does not know: \(flags)", CallReceiver(answer, context))
+        let receiver = CallReceiver(answer, context)
+        guard let options else { return begin(.step, run, scope, name, .readCommitted, nil, receiver) }
+        // The ends of the members are asserted in CPawlPlugin's shim.c.
+        let flags = options.pointee.size >= 8 ? options.pointee.flags : 0
+        let compensation = UInt32(PAWL_STEP_COMPENSATION)
+        guard flags & ~compensation == 0 else {
+            return refused(
+                "the step's options have flags that this pawld does not know: \(flags); it knows PAWL_STEP_COMPENSATION (1)", receiver)
         }
-        return begin(.step, run, scope, name, .readCommitted, CallReceiver(answer, context))
+        let retry = options.pointee.size >= 16 ? options.pointee.retry : nil
+        return begin(flags & compensation != 0 ? .compensation : .step, run, scope, name, .readCommitted, retry, receiver)
     }
 
     private static func transactionBegin(
         _ run: OpaquePointer?, _ scope: pawl_scope, _ name: pawl_bytes, _ options: UnsafePointer<pawl_transaction_options>?,
         _ answer: pawl_completion?, _ context: UnsafeMutableRawPointer?
     ) -> pawl_status {
-        var isolation: UInt32 = 0
-        if let options, options.pointee.size >= 8 { isolation = options.pointee.isolation }
+        let receiver = CallReceiver(answer, context)
+        guard let options else { return begin(.transaction, run, scope, name, .readCommitted, nil, receiver) }
+        let isolation = options.pointee.size >= 8 ? options.pointee.isolation : 0
         guard let isolation = IsolationLevel(rawValue: isolation) else {
-            return refused("the transaction's options name an isolation level that this pawld does not know: \(isolation)", CallReceiver(answer, context))
+            return refused(
+                "the transaction's options name an isolation level that this pawld does not know: \(isolation); it knows PAWL_READ_COMMITTED (0), "
+                    + "PAWL_REPEATABLE_READ (1) and PAWL_SERIALIZABLE (2)", receiver)
         }
-        return begin(.transaction, run, scope, name, isolation, CallReceiver(answer, context))
+        let retry = options.pointee.size >= 16 ? options.pointee.retry : nil
+        return begin(.transaction, run, scope, name, isolation, retry, receiver)
     }
 
     private static func begin(
-        _ kind: StepKind, _ run: OpaquePointer?, _ scope: pawl_scope, _ name: pawl_bytes, _ isolation: IsolationLevel, _ receiver: CallReceiver
+        _ kind: StepKind, _ run: OpaquePointer?, _ scope: pawl_scope, _ name: pawl_bytes, _ isolation: IsolationLevel,
+        _ retry: UnsafePointer<pawl_retry>?, _ receiver: CallReceiver
     ) -> pawl_status {
         guard let run = PluginRun.of(run) else { return refused("the run is NULL", receiver) }
         guard let name = name.text else { return refused("the step's name is absent or not UTF-8", receiver) }
-        switch run.run.begin(kind, scope: scope, name: name, isolation: isolation, policy: .never, receiver: receiver) {
+        let policy: RetryPolicy
+        if let retry {
+            guard retry.pointee.size >= 8 else {
+                return refused("the retry policy's size is \(retry.pointee.size): set it to sizeof (pawl_retry)", receiver)
+            }
+            policy = RetryPolicy(retry)
+        } else {
+            policy = run.handler.defaultPolicy
+        }
+        switch run.run.begin(kind, scope: scope, name: name, isolation: isolation, policy: policy, receiver: receiver) {
         case .execute: return pawl_status(PAWL_EXECUTE)
         case .pending: return pawl_status(PAWL_PENDING)
-        case .cancelled: return pawl_status(PAWL_CANCELLED)
         case .recorded(.success(let value)):
             receiver.call(.value(value))
             return pawl_status(PAWL_OK)
         case .recorded(.failure(let error)):
             receiver.call(.failure(error))
             return pawl_status(PAWL_ERROR)
-        case .stopped:
+        case .cancelled where run.handler.knowsCancellation:
+            receiver.call(.cancelled)
+            return pawl_status(PAWL_CANCELLED)
+        case .stopped, .cancelled:
             receiver.call(.stopped)
             return pawl_status(PAWL_STOPPED)
         case .misuse(let error):
@@ -100,11 +128,12 @@ enum PluginHostTable {
         guard let run = PluginRun.of(run) else { return refuse("the run is NULL", receiver) }
         switch PluginOutcome(outcome) {
         case .value(let value): run.run.end(scope: scope, outcome: .success(value), receiver: receiver)
-        case .failure(var error):
+        case .failure(var error, let isFinal):
             // The step it happens in is this one, even if the handler passes on what another step failed with.
             (error.step, error.attempt) = (nil, nil)
-            run.run.end(scope: scope, outcome: .failure(error), receiver: receiver)
+            run.run.end(scope: scope, outcome: .failure(error), isFinal: isFinal, receiver: receiver)
         case .stopped: refuse("a step ends with PAWL_OK or PAWL_ERROR, not with PAWL_STOPPED", receiver)
+        case .cancelled: refuse("a step ends with PAWL_OK or PAWL_ERROR, not with PAWL_CANCELLED", receiver)
         case .malformed(let error): receiver.call(.misuse(error))
         }
     }
@@ -128,6 +157,76 @@ enum PluginHostTable {
         guard let name = name.text else { return refuse("the query's name is absent or not UTF-8", receiver) }
         guard let statement = statement(sql, parameters, count, receiver) else { return }
         run.run.query(scope: scope, name: name, statement: statement, receiver: receiver)
+    }
+
+    /// The kinds of `call`: those whose work is the host's, without a function of their own in the table.
+    private static let callKinds = StepKind.allCases.filter { ![.step, .transaction, .query, .compensation].contains($0) }
+
+    private static func call(
+        _ run: OpaquePointer?, _ scope: pawl_scope, _ kind: pawl_bytes, _ name: pawl_bytes, _ arguments: pawl_bytes, _ done: pawl_completion?,
+        _ context: UnsafeMutableRawPointer?
+    ) {
+        let receiver = CallReceiver(done, context)
+        guard let run = PluginRun.of(run) else { return refuse("the run is NULL", receiver) }
+        guard let known = kind.text.flatMap(StepKind.init(rawValue:)), callKinds.contains(known) else {
+            return refuse(unknownKind("call", kind, callKinds.map(\.rawValue)), receiver)
+        }
+        guard let name = name.text else { return refuse("the call's name is absent or not UTF-8", receiver) }
+        guard let arguments = arguments.copied else {
+            return refuse("the arguments of \(known.rawValue) are absent: give a JSON object, {} if there are none", receiver)
+        }
+        run.run.call(known, scope: scope, name: name, arguments: arguments, receiver: receiver)
+    }
+
+    private static func offer(_ run: OpaquePointer?, _ scope: pawl_scope, _ index: UInt32, _ outcome: UnsafePointer<pawl_result>?) {
+        guard let run = PluginRun.of(run) else { return }
+        switch PluginOutcome(outcome) {
+        case .value(let value): run.run.offer(scope: scope, index: Int(index), outcome: .success(value))
+        case .failure(let error, _): run.run.offer(scope: scope, index: Int(index), outcome: .failure(error))
+        // The alternative has come to nothing.
+        case .stopped, .cancelled: break
+        case .malformed(let error): run.log(.error, "the handler offered a race a malformed outcome, which is ignored: \(error.message)")
+        }
+    }
+
+    private static func emit(
+        _ run: OpaquePointer?, _ scope: pawl_scope, _ kind: pawl_bytes, _ arguments: pawl_bytes, _ done: pawl_completion?,
+        _ context: UnsafeMutableRawPointer?
+    ) {
+        let receiver = CallReceiver(done, context)
+        guard let run = PluginRun.of(run) else { return refuse("the run is NULL", receiver) }
+        guard let known = kind.text.flatMap(Emission.Kind.init(rawValue:)) else {
+            return refuse(unknownKind("emit", kind, [Emission.Kind.progress, .stream].map(\.rawValue)), receiver)
+        }
+        guard let arguments = arguments.copied else {
+            return refuse("the arguments of \(known.rawValue) are absent: give a JSON object", receiver)
+        }
+        run.run.emit(known, scope: scope, arguments: arguments, receiver: receiver)
+    }
+
+    private static func compensate(
+        _ run: OpaquePointer?, _ outcome: UnsafePointer<pawl_result>?, _ done: pawl_completion?, _ context: UnsafeMutableRawPointer?
+    ) {
+        let receiver = CallReceiver(done, context)
+        guard let run = PluginRun.of(run) else { return refuse("the run is NULL", receiver) }
+        let outcome = PluginOutcome(outcome)
+        if case .malformed(let error) = outcome { return receiver.call(.misuse(error)) }
+        // What is no failure is refused there.
+        run.run.compensate(outcome.ofRun, receiver: receiver)
+    }
+
+    private static func continueAsNew(
+        _ run: OpaquePointer?, _ input: pawl_bytes, _ done: pawl_completion?, _ context: UnsafeMutableRawPointer?
+    ) {
+        let receiver = CallReceiver(done, context)
+        guard let run = PluginRun.of(run) else { return refuse("the run is NULL", receiver) }
+        guard let input = input.copied else { return refuse("the new input is absent: give a JSON value", receiver) }
+        run.run.continueAsNew(input: input, receiver: receiver)
+    }
+
+    private static func unknownKind(_ call: String, _ kind: pawl_bytes, _ known: [String]) -> String {
+        let what = kind.data == nil ? "no kind was given to \(call)" : "\(call) has no kind \"\(kind.repairedText.prefix(40))\" in this pawld"
+        return "\(what); there are \(known.joined(separator: ", "))"
     }
 
     /// nil: the receiver was told what is wrong with it.

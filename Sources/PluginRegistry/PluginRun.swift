@@ -3,11 +3,12 @@ internal import Synchronization
 internal import WorkflowEngine
 
 /// What a `pawl_run` points at: one run between the engine and its plugin, from the start to the release that end its life.
-final class PluginRun: @unchecked Sendable {  // constant, but for `context`, which only the delivery thread touches
+final class PluginRun: @unchecked Sendable {  // constant, but for `context` and `wasInterrupted`, which only the delivery thread touches
     let run: WorkflowRun
     let handler: RegisteredHandler
     let plugin: LoadedPlugin
     private var context: UnsafeMutableRawPointer?
+    private var wasInterrupted = false
     private let finished = Atomic<Bool>(false)
 
     init(_ run: WorkflowRun, handler: RegisteredHandler, plugin: LoadedPlugin) {
@@ -40,16 +41,20 @@ final class PluginRun: @unchecked Sendable {  // constant, but for `context`, wh
             withBytes(workflow.workflowName) { workflowName in
                 withBytes(workflow.queue) { queue in
                     withBytes(workflow.partitionKey) { partitionKey in
-                        withBytes(workflow.input) { input in
-                            withBytes(workflow.headers) { headers in
-                                withBytes(workflow.attributes) { attributes in
-                                    var start = pawl_start(
-                                        size: .size(of: pawl_start.self), workflow_version: workflow.workflowVersion,
-                                        recoveries: workflow.recoveries, priority: workflow.priority, workflow_id: workflowID,
-                                        workflow_name: workflowName, queue: queue, partition_key: partitionKey, input: input,
-                                        headers: headers, attributes: attributes, created_at: workflow.createdAt, deadline_at: workflow.deadlineAt ?? 0,
-                                        parent_workflow_id: pawl_bytes(), attempt: workflow.fence.epoch, reserved: 0)
-                                    return handler.start(handler.context, OpaquePointer(Unmanaged.passUnretained(self).toOpaque()), &start)
+                        withBytes(workflow.parentWorkflowID) { parentWorkflowID in
+                            withBytes(workflow.input) { input in
+                                withBytes(workflow.headers) { headers in
+                                    withBytes(workflow.attributes) { attributes in
+                                        // Every claim raises the epoch, so it counts the runs.
+                                        var start = pawl_start(
+                                            size: .size(of: pawl_start.self), workflow_version: workflow.workflowVersion,
+                                            recoveries: workflow.recoveries, priority: workflow.priority, workflow_id: workflowID,
+                                            workflow_name: workflowName, queue: queue, partition_key: partitionKey, input: input,
+                                            headers: headers, attributes: attributes, created_at: workflow.createdAt,
+                                            deadline_at: workflow.deadlineAt ?? 0, parent_workflow_id: parentWorkflowID,
+                                            attempt: workflow.fence.epoch, reserved: 0)
+                                        return handler.start(handler.context, OpaquePointer(Unmanaged.passUnretained(self).toOpaque()), &start)
+                                    }
                                 }
                             }
                         }
@@ -60,8 +65,17 @@ final class PluginRun: @unchecked Sendable {  // constant, but for `context`, wh
     }
 
     func interrupt(_ reason: InterruptReason) {
-        handler.interrupt?(context, pawl_status(reason == .cancelled ? PAWL_CANCELLED : PAWL_STOPPED))
+        if !handler.knowsCancellation {
+            // It knows one reason, and that it comes at most once.
+            if wasInterrupted { return }
+            wasInterrupted = true
+        }
+        handler.interrupt?(context, pawl_status(reason == .cancelled && handler.knowsCancellation ? PAWL_CANCELLED : PAWL_STOPPED))
     }
+
+    func interruptStep(_ scope: ScopeID) { handler.interruptStep?(context, scope) }
+
+    func answerCancelled(_ receiver: CallReceiver) { receiver.call(handler.knowsCancellation ? .cancelled : .stopped) }
 
     /// Tells the plugin that the run is over, and lets go of it.
     func release() {
@@ -76,15 +90,10 @@ final class PluginRun: @unchecked Sendable {  // constant, but for `context`, wh
             log(.error, "the handler called finish a second time: ignored")
             return
         }
-        switch outcome {
-        case .value(let value): run.finish(.success(value))
-        case .failure(let error):
-            run.finish(.failure(error, reason: error.code == "bad_input" ? "bad_input" : "error"))
-        case .stopped: run.finish(.stopped)
-        case .malformed(let error):
+        if case .malformed(let error) = outcome {
             log(.error, "the handler finished with a malformed outcome: \(error.message)")
-            run.finish(.failure(error, reason: "error"))
         }
+        run.finish(outcome.ofRun)
     }
 
     func log(_ level: PluginLogRecord.Level, _ message: String) {
