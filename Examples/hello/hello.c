@@ -1,11 +1,12 @@
 /*
  * hello.c: a whole Pawl plugin in C.
  *
- * It offers two workflows:
+ * It offers three workflows:
  *
  *   hello          one step; its output is {"greeting": "Hello", "to": <the workflow's input>}
  *   hello_record   one transaction, which inserts the greeting into the table hello_greeting and is checkpointed by the same commit:
  *                  however often a worker is killed, there is one row for each workflow
+ *   hello_reply    one durable call: it waits up to a day for a message of topic "reply", and its output is that message, or null
  *
  * A handler is a small state machine.  start() begins its first call; each completion looks at what came of the last call and begins the
  * next one, or finishes.  After a crash, Pawl runs the handler again from the top, and step_begin and transaction_begin answer with
@@ -58,10 +59,31 @@ static void fail(pawl_run *run, pawl_bytes code, pawl_bytes message) {
  * hello: one step
  */
 
-/* The step is recorded, now or by an earlier run: its result is the workflow's.  A failure, or PAWL_STOPPED, is passed on just so. */
-static void hello_finish(void *context, const pawl_result *result) {
+static void hello_answered(void *context, const pawl_result *result);
+
+/* The step's body.  It runs at least once, and exactly one of its outcomes is recorded.  A failure is tried again, a few times, unless its flags say
+ * PAWL_ERROR_FINAL. */
+static void hello_compose(greeting *greeting) {
+    size_t room = greeting->input_size + 64;
+    char *json = malloc(room);
+    pawl_error error = {.size = sizeof error, .code = PAWL_TEXT("out_of_memory"), .type = PAWL_TEXT("hello"), .message = PAWL_TEXT("no memory for the greeting")};
+    pawl_result outcome = {.size = sizeof outcome, .status = PAWL_ERROR, .error = &error};
+    if (json != NULL) {
+        int size = snprintf(json, room, "{\"greeting\": \"Hello\", \"to\": %.*s}", (int) greeting->input_size, greeting->input);
+        outcome = (pawl_result) {.size = sizeof outcome, .status = PAWL_OK, .value = {json, (size_t) size}};
+    }
+    pawl->step_end(greeting->run, PAWL_ROOT_SCOPE, &outcome, hello_answered, greeting);
+    free(json); /* step_end has copied it */
+}
+
+/* Asked to run the body (again); or the step is recorded, now or by an earlier run: then its result is the workflow's.  A failure, PAWL_CANCELLED and
+ * PAWL_STOPPED are passed on just so. */
+static void hello_answered(void *context, const pawl_result *result) {
     greeting *greeting = context;
-    pawl->finish(greeting->run, result);
+    if (result->status == PAWL_RETRY || result->status == PAWL_EXECUTE)
+        hello_compose(greeting);
+    else
+        pawl->finish(greeting->run, result);
 }
 
 static void *hello_start(void *context, pawl_run *run, const pawl_start *start) {
@@ -71,20 +93,8 @@ static void *hello_start(void *context, pawl_run *run, const pawl_start *start) 
         fail(run, PAWL_TEXT("out_of_memory"), PAWL_TEXT("no memory for the run"));
         return NULL;
     }
-    if (pawl->step_begin(run, PAWL_ROOT_SCOPE, PAWL_TEXT("compose"), NULL, hello_finish, greeting) != PAWL_EXECUTE)
-        return greeting; /* hello_finish has the answer already */
-
-    /* The step's body.  It runs at least once, and exactly one of its outcomes is recorded. */
-    size_t room = greeting->input_size + 64;
-    char *json = malloc(room);
-    if (json == NULL) {
-        fail(run, PAWL_TEXT("out_of_memory"), PAWL_TEXT("no memory for the greeting"));
-        return greeting;
-    }
-    int size = snprintf(json, room, "{\"greeting\": \"Hello\", \"to\": %.*s}", (int) greeting->input_size, greeting->input);
-    pawl_result outcome = {.size = sizeof outcome, .status = PAWL_OK, .value = {json, (size_t) size}};
-    pawl->step_end(run, PAWL_ROOT_SCOPE, &outcome, hello_finish, greeting);
-    free(json); /* step_end has copied it */
+    /* Anything else, hello_answered has been told already, or will be. */
+    if (pawl->step_begin(run, PAWL_ROOT_SCOPE, PAWL_TEXT("compose"), NULL, hello_answered, greeting) == PAWL_EXECUTE) hello_compose(greeting);
     return greeting;
 }
 
@@ -118,15 +128,15 @@ static void record_inserted(void *context, const pawl_result *result) {
         case PAWL_ERROR: /* its error, with the SQLSTATE as code, becomes the step's */
             pawl->transaction_end(greeting->run, PAWL_ROOT_SCOPE, result, record_committed, greeting);
             break;
-        default: /* PAWL_STOPPED, PAWL_MISUSE: there is nothing to end */
+        default: /* PAWL_CANCELLED, PAWL_STOPPED, PAWL_MISUSE: there is nothing to end */
             pawl->finish(greeting->run, result);
     }
 }
 
-/* Committed, now or by an earlier run; or undone by another transaction, and then the body runs again. */
+/* Committed, now or by an earlier run; or the body is to run (again): another transaction undid it, or an attempt before a restart. */
 static void record_committed(void *context, const pawl_result *result) {
     greeting *greeting = context;
-    if (result->status == PAWL_RETRY)
+    if (result->status == PAWL_RETRY || result->status == PAWL_EXECUTE)
         record_insert(greeting);
     else
         pawl->finish(greeting->run, result);
@@ -144,10 +154,34 @@ static void *record_start(void *context, pawl_run *run, const pawl_start *start)
     return greeting;
 }
 
+/*
+ * hello_reply: one durable call
+ */
+
+static void reply_received(void *context, const pawl_result *result) {
+    greeting *greeting = context;
+    pawl_result outcome = *result;
+    if (outcome.status == PAWL_NONE) outcome.status = PAWL_OK; /* nobody replied: no value, which is null */
+    pawl->finish(greeting->run, &outcome);
+}
+
+/* While it waits, the workflow is rows in the database; when the message comes, this runs again, on whatever worker, and the call is answered. */
+static void *reply_start(void *context, pawl_run *run, const pawl_start *start) {
+    (void) context;
+    greeting *greeting = new_greeting(run, start);
+    if (greeting == NULL) {
+        fail(run, PAWL_TEXT("out_of_memory"), PAWL_TEXT("no memory for the run"));
+        return NULL;
+    }
+    pawl->call(run, PAWL_ROOT_SCOPE, PAWL_TEXT("receive"), PAWL_TEXT("reply"), PAWL_TEXT("{\"topic\": \"reply\", \"timeout\": 86400}"), reply_received,
+               greeting);
+    return greeting;
+}
+
 /* The one symbol that this library exports.  Nothing may be waited for here, and nothing done outside: it also runs in a trial process. */
 PAWL_EXPORT int32_t pawl_plugin_register(const pawl_host *host) {
-    /* A host that is older than this plugin has a smaller table.  `query` is the last member that we could want. */
-    if (host->size < offsetof(pawl_host, query) + sizeof host->query) {
+    /* A host that is older than this plugin has a smaller table.  `call` is the last member that we use. */
+    if (host->size < offsetof(pawl_host, call) + sizeof host->call) {
         host->log(host->host, NULL, 5, PAWL_TEXT("hello needs a newer pawld"));
         return 1;
     }
@@ -156,7 +190,10 @@ PAWL_EXPORT int32_t pawl_plugin_register(const pawl_host *host) {
         .size = sizeof hello, .workflow_version = 1, .workflow_name = PAWL_TEXT("hello"), .start = hello_start, .release = release};
     pawl_handler record = {
         .size = sizeof record, .workflow_version = 1, .workflow_name = PAWL_TEXT("hello_record"), .start = record_start, .release = release};
+    pawl_handler reply = {
+        .size = sizeof reply, .workflow_version = 1, .workflow_name = PAWL_TEXT("hello_reply"), .start = reply_start, .release = release};
     pawl_status status = host->register_handler(host->host, &hello);
     if (status == PAWL_OK) status = host->register_handler(host->host, &record);
+    if (status == PAWL_OK) status = host->register_handler(host->host, &reply);
     return status;
 }

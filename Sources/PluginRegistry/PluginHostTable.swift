@@ -90,6 +90,11 @@ enum PluginHostTable {
     ) -> pawl_status {
         guard let run = PluginRun.of(run) else { return refused("the run is NULL", receiver) }
         guard let name = name.text else { return refused("the step's name is absent or not UTF-8", receiver) }
+        // It was told that it is stopped, and then nothing else is ever answered.
+        if !run.handler.knowsCancellation, run.run.isCancelled {
+            receiver.call(.stopped)
+            return pawl_status(PAWL_STOPPED)
+        }
         let policy: RetryPolicy
         if let retry {
             guard retry.pointee.size >= 8 else {

@@ -25,7 +25,7 @@ import WorkflowEngine
         let scan = registry.scan()
         #expect(scan.refusals == [])
         #expect(scan.warnings == [])
-        #expect(scan.handlers.map(\.description) == ["hello@1", "hello_record@1"])
+        #expect(scan.handlers.map(\.description) == ["hello@1", "hello_record@1", "hello_reply@1"])
         return registry
     }
 
@@ -40,6 +40,18 @@ import WorkflowEngine
         #expect(second.run(with: registry))
         #expect(second.outputs == ["\"recorded\""])
         #expect(second.steps == 0)
+    }
+
+    @Test(arguments: [(#"{"value": "Hi"}"#, #""Hi""#), ("null", "null")]) func itsCallIsAnsweredWithAMessageOrWithout(recorded: String, output: String) throws {
+        let registry = try registry()
+        let store = ScriptedStore([claimed("hello_reply", key: 1)])
+        store.perform = { _ in .done(.success(Array(recorded.utf8))) }
+        #expect(store.run(with: registry))
+        #expect(store.outputs == [output])
+        #expect(
+            store.calls.map { "\($0.kind) \($0.name) \(String(decoding: $0.arguments, as: UTF8.self))" } == [
+                #"receive reply {"topic": "reply", "timeout": 86400}"#
+            ])
     }
 
     @Test func itsTransactionRunsRetriesAndFails() throws {

@@ -6,12 +6,19 @@ final class ScriptedStore: WorkflowStore {
     var events: ((StoreEvent) -> Void)?
     private var waiting: ArraySlice<ClaimedWorkflow>
     private(set) var ends: [WorkflowEnd] = []
-    private(set) var steps = 0
+    var steps: Int { records.count }
     private(set) var statements: [SQLStatement] = []
     /// What SQL answers.
     var sqlResult: SQLResult = .success(Array("{}".utf8))
     /// How the first transactions end; the later ones are committed.
     var transactionEnds: [TransactionEnd] = []
+    /// What a durable call comes to.
+    var perform: (DurableCall) -> CallResult = { _ in .done(.success(Array(#"{"value": 1}"#.utf8))) }
+    private(set) var calls: [DurableCall] = []
+    private(set) var emissions: [Emission] = []
+    private(set) var records: [StepRecord] = []
+    /// Called whenever the loop comes round.
+    var idle: (ScriptedStore) -> Void = { _ in }
     private let total: Int
 
     init(_ workflows: [ClaimedWorkflow]) {
@@ -38,11 +45,17 @@ final class ScriptedStore: WorkflowStore {
                 waiting = waiting.dropFirst(limit)
                 events?(.claimed(Array(claimed)))
             case .write(let id, let steps, let ends):
-                self.steps += steps.count
+                records += steps
                 self.ends += ends
                 events?(.written(id, steps: [], ends: []))
+            case .perform(let id, let calls):
+                self.calls += calls
+                events?(.performed(id, calls.map(perform)))
+            case .emit(let id, let emissions):
+                self.emissions += emissions
+                events?(.emitted(id, refused: []))
             case .release, .begin, .rollback, .park: break
-            case .perform, .emit, .runHandler: preconditionFailure("not in this store")
+            case .runHandler: preconditionFailure("not a plugin's")
             case .execute(let id, _, let statement), .query(let id, let statement):
                 statements.append(statement)
                 events?(.executed(id, sqlResult))
@@ -50,6 +63,9 @@ final class ScriptedStore: WorkflowStore {
             }
         }
     }
+
+    /// Somebody asks for the cancellation of a workflow.
+    func cancel(_ fence: Fence) { events?(.signalled([Signal(fence: fence, cancellation: .request)])) }
 
     /// Runs everything to its end. False: it took too long.
     func run(with handlers: any HandlerHost, concurrency: Int = 64) -> Bool {
@@ -60,7 +76,8 @@ final class ScriptedStore: WorkflowStore {
         let end = ContinuousClock.now + .seconds(60)
         while ends.count < total || engine.statistics.running > 0 {
             guard ContinuousClock.now < end else { return false }
-            if engine.tick() != 0 { _ = woken.wait(timeout: .now() + .milliseconds(100)) }
+            idle(self)
+            if engine.tick() != 0 { _ = woken.wait(timeout: .now() + .milliseconds(10)) }
         }
         return true
     }

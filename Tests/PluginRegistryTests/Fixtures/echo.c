@@ -17,7 +17,7 @@ static int print(char *to, size_t size, pawl_bytes bytes, const char *quote) {
 static void *start(void *context, pawl_run *run, const pawl_start *start) {
     char text[2000];
     size_t used = 0;
-    used += snprintf(text, sizeof text, "[%d,%d,%d,%d,%" PRId64, start->size == sizeof *start, start->workflow_version, start->recoveries,
+    used += snprintf(text, sizeof text, "[%d,%d,%d,%d,%" PRId64, start->size >= sizeof *start, start->workflow_version, start->recoveries,
                      start->priority, start->created_at);
     used += print(text + used, sizeof text - used, start->workflow_id, "\"");
     used += print(text + used, sizeof text - used, start->workflow_name, "\"");
@@ -26,6 +26,10 @@ static void *start(void *context, pawl_run *run, const pawl_start *start) {
     used += print(text + used, sizeof text - used, start->input, "");
     used += print(text + used, sizeof text - used, start->headers, "");
     used += print(text + used, sizeof text - used, start->attributes, "");
+#ifndef INTERFACE_1_0
+    used += snprintf(text + used, sizeof text - used, ",%" PRId64 ",%d", start->deadline_at, start->attempt);
+    used += print(text + used, sizeof text - used, start->parent_workflow_id, "\"");
+#endif
     used += snprintf(text + used, sizeof text - used, ",\"%s\"]", (const char *) context);
     pawl_result outcome = {.size = sizeof outcome, .status = PAWL_OK, .value = {text, used}};
     pawl->finish(run, &outcome);
