@@ -5,6 +5,8 @@ SET search_path = pg_catalog, pg_temp AS $$
     VALUES
         -- narrowed: a grant for one workflow_name or queue reaches it, because it checks the rules by itself
         ('enqueue', 'enqueue_workflow', true), ('enqueue', 'enqueue_workflows', true), ('enqueue', 'enqueue_on_change', true),
+        ('send', 'send_message', true), ('send', 'send_messages', true),
+        ('inspect', 'get_event', false),
         ('observe', 'may_inspect', false), ('inspect', 'may_inspect', false),
         ('operate', 'cancel_workflow', true), ('operate', 'cancel_workflows', true), ('operate', 'resume_workflow', true),
         ('operate', 'resume_workflows', true), ('operate', 'move_workflows', true), ('inspect', 'export_workflow', false),
@@ -13,10 +15,42 @@ SET search_path = pg_catalog, pg_temp AS $$
         ('work', 'claim_workflows', false), ('work', 'get_recorded_steps', false), ('work', 'record_steps', false), ('work', 'record_attempts', false),
         ('work', 'record_step', false), ('work', 'complete_workflows', false), ('work', 'park_workflows', false),
         ('work', 'release_workflows', false), ('work', 'release_unknown', false), ('work', 'arm_worker', false), ('work', 'wait', false),
-        ('work', 'arm_signals', false)
+        ('work', 'perform_calls', false), ('work', 'emit_values', false), ('work', 'continue_workflows', false),
+        ('work', 'arm_signals', false), ('work', 'take_signals', false)
 $$;
 REVOKE ALL ON FUNCTION pawl.access_routines() FROM PUBLIC;
 COMMENT ON FUNCTION pawl.access_routines() IS 'Internal: the functions and procedures that each access reaches.';
+
+CREATE FUNCTION pawl.check_narrowing(access text, workflow_names text[], queue_ids integer[]) RETURNS void LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    me CONSTANT text := pawl.outer_user();
+    rules pawl.access_rule[];
+    refused record;
+BEGIN
+    -- EXECUTE is the base; a role whose rules are all narrowed reaches only what one of them matches.
+    SELECT array_agg(r) INTO rules FROM pawl.access_rule r JOIN pg_roles a ON a.rolname = r.role_name
+        WHERE r.access = check_narrowing.access AND pg_has_role(me, a.oid, 'USAGE');
+    IF rules IS NULL OR EXISTS (SELECT FROM unnest(rules) r WHERE r.workflow_name IS NULL AND r.queue_name IS NULL)
+        OR (SELECT a.rolsuper FROM pg_roles a WHERE a.rolname = me) THEN
+        RETURN;
+    END IF;
+    SELECT o.workflow_name, coalesce(q.queue_name, 'default') AS queue INTO refused
+        FROM unnest(workflow_names, queue_ids) o (workflow_name, queue_id) LEFT JOIN pawl.queue q ON q.queue_id = o.queue_id
+        WHERE NOT EXISTS (SELECT FROM unnest(rules) r WHERE (r.workflow_name IS NULL OR r.workflow_name = o.workflow_name)
+            AND (r.queue_name IS NULL OR r.queue_name = coalesce(q.queue_name, 'default')))
+        ORDER BY o.workflow_name LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION USING ERRCODE = 'PW006',
+            MESSAGE = format('role %s has no access "%s" to "%s" in queue "%s"', me, check_narrowing.access, refused.workflow_name, refused.queue),
+            DETAIL = 'Its access is narrowed to other workflow names or queues.',
+            HINT = format('Grant it with: SELECT pawl.grant_access(%L, %L, workflow_name => %L);', me, check_narrowing.access, refused.workflow_name);
+    END IF;
+END $$;
+REVOKE ALL ON FUNCTION pawl.check_narrowing(text, text[], integer[]) FROM PUBLIC;
+COMMENT ON FUNCTION pawl.check_narrowing(text, text[], integer[]) IS
+'Internal: refuses an outer user whose access is narrowed to other workflow names or queues than all of these.';
 
 -- Makes the privileges of a role on what `touched` lists agree with its rules.
 CREATE FUNCTION pawl.apply_access(role name, touched text) RETURNS void LANGUAGE plpgsql SECURITY DEFINER

@@ -11,6 +11,8 @@ DECLARE
     now CONSTANT timestamptz := clock_timestamp();
     good integer;
     moved bigint[];
+    moved_keys bigint[];
+    told bigint[];          -- those of them that somebody may wait for
 BEGIN
     IF (rows = cardinality(epochs) AND rows = cardinality(statuses) AND rows = cardinality(status_reasons) AND rows = cardinality(outputs)
             AND rows = cardinality(errors)) IS NOT TRUE THEN
@@ -52,7 +54,9 @@ BEGIN
             CASE WHEN g.end_status = 'cancelled' AND g.cancelled_by IS NOT NULL
                 THEN pawl.cancel_error(g.error, g.status_reason, g.cancelled_by, g.cancel_note) ELSE g.error END
         FROM gone g)
-    SELECT (SELECT count(*) FROM asked), array_agg(g.ordinal) INTO good, moved FROM gone g;
+    SELECT (SELECT count(*) FROM asked), array_agg(g.ordinal), array_agg(g.workflow_key),
+            coalesce(array_agg(g.workflow_key) FILTER (WHERE g.parent_key IS NOT NULL), '{}')
+        INTO good, moved, moved_keys, told FROM gone g;
     IF good <> rows THEN
         PERFORM pawl.refuse_argument('a workflow cannot end as it is said to', format('%s of %s rows are wrong; nothing was written.', rows - good, rows),
             'succeeded has an output and nothing else; failed an error, which is a JSON object, and a reason (error, timeout, crashes, determinism, '
@@ -60,6 +64,13 @@ BEGIN
     END IF;
     IF pg_column_size(outputs) + pg_column_size(errors) > 4000 + 32 * rows THEN
         PERFORM pawl.check_payloads(outputs), pawl.check_payloads(errors);
+    END IF;
+    -- In later statements: who came to wait for one of these had its row locked until he had committed that.
+    DELETE FROM pawl.waiter w WHERE w.workflow_key = ANY (moved_keys);
+    told := told || ARRAY(SELECT DISTINCT w.target_key FROM pawl.waiter w WHERE w.target_key = ANY (moved_keys) AND w.target_key <> ALL (told));
+    IF told <> '{}' THEN
+        INSERT INTO pawl.signal (workflow_key) SELECT k FROM unnest(told) k;
+        PERFORM pawl.mark_signals(complete_workflows.worker_id);
     END IF;
     IF cardinality(moved) = rows OR rows = 0 THEN
         RETURN;
@@ -80,7 +91,62 @@ statuses: succeeded, failed or cancelled. status_reasons: NULL for succeeded; er
 parent for cancelled.
 outputs: of succeeded ones, at least a JSON null; NULL for the others. errors: JSON objects, for failed and perhaps cancelled ones.';
 
-CREATE FUNCTION pawl.park_workflows(worker_id uuid, workflow_keys bigint[], epochs integer[], due_ats timestamptz[], waiting_fors text[])
+CREATE FUNCTION pawl.park_workflows(worker_id uuid, workflow_keys bigint[], epochs integer[], waiting_fors text[])
+RETURNS TABLE (ordinal integer, refusal text)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET jit = off SET enable_seqscan = off SET enable_bitmapscan = off SET enable_nestloop = off AS $$
+#variable_conflict use_column
+DECLARE
+    rows CONSTANT integer := cardinality(workflow_keys);
+    own_keys bigint[];
+    marks integer;
+    done integer[];
+BEGIN
+    IF (rows = cardinality(epochs) AND rows = cardinality(waiting_fors)) IS NOT TRUE THEN
+        PERFORM pawl.refuse_lengths(rows, cardinality(epochs), cardinality(waiting_fors));
+    END IF;
+    PERFORM pawl.check_isolation('park_workflows');
+    PERFORM pawl.check_name('waiting_for', w, 1024) FROM unnest(waiting_fors) w;
+    WITH owned AS MATERIALIZED (
+        SELECT w.workflow_key FROM pawl.workflow w
+        WHERE w.workflow_key = ANY (workflow_keys) AND w.claimed_by = park_workflows.worker_id
+        ORDER BY w.workflow_key FOR NO KEY UPDATE OF w)
+    SELECT coalesce(array_agg(o.workflow_key), '{}') INTO own_keys FROM owned o;
+    -- Locked first, then looked at, by another snapshot: a message whose signal finds the row locked, or still claimed, is seen here.
+    WITH waits AS MATERIALIZED (
+        SELECT k AS workflow_key, n.due_at, n.next_at IS NULL OR n.is_over AS is_over
+        FROM unnest(own_keys) k CROSS JOIN LATERAL (
+            SELECT min(s.due_at) AS due_at, min(coalesce(s.due_at, 'infinity')) AS next_at,
+                bool_or(CASE s.status WHEN 'retrying' THEN s.due_at <= clock_timestamp() ELSE pawl.is_over(s.kind, s.arguments, s.due_at, k) END) AS is_over
+            FROM pawl.workflow_step s WHERE s.workflow_key = k AND s.status IN ('waiting', 'retrying') OFFSET 0) n),
+    parked AS (
+        UPDATE pawl.workflow w SET
+            status = CASE WHEN c.over THEN 'enqueued' ELSE 'waiting' END,
+            ready_key = CASE WHEN c.over THEN nextval('pawl.key_seq') END,
+            due_at = CASE WHEN NOT c.over THEN least(n.due_at, w.deadline_at) END,
+            waiting_for = CASE WHEN NOT c.over THEN a.waiting_for END,
+            claimed_by = NULL, running_in = NULL, rank = w.rank & ~1::bigint
+        FROM unnest(workflow_keys, epochs, waiting_fors) WITH ORDINALITY a (workflow_key, epoch, waiting_for, ordinal)
+            JOIN waits n ON n.workflow_key = a.workflow_key
+            CROSS JOIN LATERAL (SELECT EXISTS (SELECT FROM pawl.workflow l WHERE l.workflow_key = a.workflow_key
+                AND (n.is_over OR l.cancel_requested_at IS NOT NULL OR l.deadline_at <= clock_timestamp()))) c (over)
+        WHERE w.workflow_key = ANY (own_keys) AND w.workflow_key = a.workflow_key AND w.epoch = a.epoch
+        RETURNING a.ordinal, w.queue_id, w.rank, w.ready_key, w.due_at, w.workflow_name, w.workflow_version),
+    marked AS MATERIALIZED (
+        -- A due time within the horizon of a waiting worker is told: it may have looked before.
+        SELECT pawl.mark_ready(p.queue_id, p.rank, p.ready_key, p.workflow_name, p.workflow_version) FROM parked p
+        WHERE p.ready_key IS NOT NULL OR p.due_at IS NOT NULL)
+    SELECT (SELECT count(*) FROM marked), array_agg(p.ordinal) INTO marks, done FROM parked p;
+    RETURN QUERY SELECT o, 'fenced' FROM generate_series(1, rows) o WHERE o <> ALL (coalesce(done, '{}'));
+END $$;
+REVOKE ALL ON FUNCTION pawl.park_workflows(uuid, bigint[], integer[], text[]) FROM PUBLIC;
+COMMENT ON FUNCTION pawl.park_workflows(uuid, bigint[], integer[], text[]) IS
+'Parks claimed workflows: from then on they are only rows, until one of the waits that pawl.perform_calls recorded of them is over, a step is to be tried
+again, or their deadline or cancellation comes. One for which that is so already becomes claimable instead. Answers the refused rows only: fenced.
+worker_id, workflow_keys, epochs: as claimed.
+waiting_fors: what each waits for, for people.';
+
+CREATE FUNCTION pawl.continue_workflows(worker_id uuid, workflow_keys bigint[], epochs integer[], inputs jsonb[])
 RETURNS TABLE (ordinal integer, refusal text)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET jit = off SET enable_seqscan = off SET enable_bitmapscan = off SET enable_nestloop = off AS $$
@@ -89,31 +155,43 @@ DECLARE
     rows CONSTANT integer := cardinality(workflow_keys);
     marks integer;
     done integer[];
+    own_keys bigint[];
 BEGIN
-    IF (rows = cardinality(epochs) AND rows = cardinality(due_ats) AND rows = cardinality(waiting_fors)) IS NOT TRUE THEN
-        PERFORM pawl.refuse_lengths(rows, cardinality(epochs), cardinality(due_ats), cardinality(waiting_fors));
+    IF (rows = cardinality(epochs) AND rows = cardinality(inputs)) IS NOT TRUE THEN
+        PERFORM pawl.refuse_lengths(rows, cardinality(epochs), cardinality(inputs));
     END IF;
-    PERFORM pawl.check_name('waiting_for', w, 1024) FROM unnest(waiting_fors) w;
+    PERFORM pawl.check_payload('input', i) FROM unnest(inputs) i;
     WITH asked AS MATERIALIZED (
-        SELECT a.* FROM unnest(workflow_keys, epochs, due_ats, waiting_fors) WITH ORDINALITY a (workflow_key, epoch, due_at, waiting_for, ordinal)
-        ORDER BY a.workflow_key),
-    parked AS (
-        -- A due time within the horizon of a waiting worker is told: it may have looked before.
-        UPDATE pawl.workflow w SET status = 'waiting', ready_key = NULL, due_at = a.due_at, waiting_for = a.waiting_for, claimed_by = NULL,
-            running_in = NULL, rank = w.rank & ~1::bigint
+        SELECT a.* FROM unnest(workflow_keys, epochs, inputs) WITH ORDINALITY a (workflow_key, epoch, input, ordinal) ORDER BY a.workflow_key),
+    continued AS (
+        UPDATE pawl.workflow w SET status = 'enqueued', ready_key = nextval('pawl.key_seq'), claimed_by = NULL, running_in = NULL,
+            rank = w.rank & ~1::bigint, crashes = 0, probation = false,
+            input = CASE WHEN pg_column_size(a.input) <= 2000 THEN a.input END
         FROM asked a WHERE w.workflow_key = ANY (workflow_keys) AND w.workflow_key = a.workflow_key AND w.epoch = a.epoch
-            AND w.claimed_by = park_workflows.worker_id
-        RETURNING a.ordinal, w.queue_id, w.rank, w.due_at, w.workflow_name, w.workflow_version),
+            AND w.claimed_by = continue_workflows.worker_id
+        RETURNING a.ordinal, a.input, w.workflow_key, w.queue_id, w.rank, w.ready_key, w.workflow_name, w.workflow_version),
     marked AS MATERIALIZED (
-        SELECT pawl.mark_ready(p.queue_id, p.rank, NULL, p.workflow_name, p.workflow_version) FROM parked p WHERE p.due_at IS NOT NULL)
-    SELECT (SELECT count(*) FROM marked), array_agg(p.ordinal) INTO marks, done FROM parked p;
-    RETURN QUERY SELECT o, 'fenced' FROM generate_series(1, rows) o WHERE o <> ALL (coalesce(done, '{}'));
+        SELECT pawl.mark_ready(c.queue_id, c.rank, c.ready_key, c.workflow_name, c.workflow_version) FROM continued c)
+    SELECT (SELECT count(*) FROM marked), array_agg(c.ordinal), array_agg(c.workflow_key) INTO marks, done, own_keys FROM continued c;
+    -- The rows are this transaction's: whatever else its run recorded came before.
+    DELETE FROM pawl.workflow_step s WHERE s.workflow_key = ANY (own_keys);
+    DELETE FROM pawl.waiter w WHERE w.workflow_key = ANY (own_keys);
+    DELETE FROM pawl.payload p WHERE p.workflow_key = ANY (own_keys) AND p.name = 'input';
+    INSERT INTO pawl.payload (workflow_key, name, value)
+        SELECT a.workflow_key, 'input', a.input FROM unnest(workflow_keys, inputs) WITH ORDINALITY a (workflow_key, input, ordinal)
+        WHERE a.ordinal = ANY (done) AND pg_column_size(a.input) > 2000;
+    RETURN QUERY
+    SELECT a.ordinal::integer, CASE WHEN (SELECT true FROM pawl.workflow w WHERE w.workflow_key = a.workflow_key AND w.epoch = a.epoch
+            AND w.claimed_by IS NULL LIMIT 1) THEN 'recorded' ELSE 'fenced' END
+        FROM unnest(workflow_keys, epochs) WITH ORDINALITY a (workflow_key, epoch, ordinal)
+        WHERE a.ordinal <> ALL (coalesce(done, '{}')) ORDER BY a.ordinal;
 END $$;
-REVOKE ALL ON FUNCTION pawl.park_workflows(uuid, bigint[], integer[], timestamptz[], text[]) FROM PUBLIC;
-COMMENT ON FUNCTION pawl.park_workflows(uuid, bigint[], integer[], timestamptz[], text[]) IS
-'Parks claimed workflows: from then on they are only rows, until their time comes or something wakes them. Answers the refused rows only: fenced.
+REVOKE ALL ON FUNCTION pawl.continue_workflows(uuid, bigint[], integer[], jsonb[]) FROM PUBLIC;
+COMMENT ON FUNCTION pawl.continue_workflows(uuid, bigint[], integer[], jsonb[]) IS
+'Begins claimed workflows anew: with another input and without recorded steps, claimable at once. Their ids, messages, events, streams, children and
+deadlines stay. Answers the refused rows only: fenced, recorded (done already under this epoch: a resend).
 worker_id, workflow_keys, epochs: as claimed.
-due_ats: when each becomes claimable by itself; NULL: never. waiting_fors: what each waits for, for people.';
+inputs: any JSON values up to pawl.max_payload.';
 
 CREATE FUNCTION pawl.release_workflows(worker_id uuid, workflow_keys bigint[], epochs integer[]) RETURNS TABLE (ordinal integer, refusal text)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp

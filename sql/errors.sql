@@ -96,3 +96,16 @@ BEGIN
 END $$;
 REVOKE ALL ON FUNCTION pawl.refuse_lengths(integer[]) FROM PUBLIC;
 COMMENT ON FUNCTION pawl.refuse_lengths(integer[]) IS 'Internal: says that the arrays of one call have different lengths.';
+
+-- They lock, and then look with a later snapshot at what others have committed.
+CREATE FUNCTION pawl.check_isolation(routine text) RETURNS void LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        RAISE EXCEPTION USING ERRCODE = 'active_sql_transaction', MESSAGE = format('pawl.%s runs in READ COMMITTED only', routine),
+            DETAIL = format('This transaction is %s.', upper(current_setting('transaction_isolation'))),
+            HINT = 'Leave default_transaction_isolation of the worker''s sessions as read committed.';
+    END IF;
+END $$;
+REVOKE ALL ON FUNCTION pawl.check_isolation(text) FROM PUBLIC;
+COMMENT ON FUNCTION pawl.check_isolation(text) IS 'Internal: refuses any isolation level but READ COMMITTED.';

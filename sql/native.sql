@@ -64,6 +64,24 @@ columns: a,b sends those columns only.
 {column} in a value is filled from the row, {{ is a brace; a NULL there is an error (22004) that names the column. In headers and attributes it is filled
 inside JSON strings; a string that is only "{column}" becomes the column''s value as JSON.';
 
+CREATE FUNCTION pawl.find_targets(workflow_ids text[])
+RETURNS TABLE (workflow_id text, workflow_key bigint, workflow_name text, queue_id integer, claimed_by uuid, ended boolean)
+LANGUAGE c VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET jit = off SET enable_seqscan = off SET enable_bitmapscan = off SET enable_nestloop = off
+AS 'MODULE_PATHNAME', 'pawl_find_targets_1_0';
+REVOKE ALL ON FUNCTION pawl.find_targets(text[]) FROM PUBLIC;
+COMMENT ON FUNCTION pawl.find_targets(text[]) IS 'Internal: the workflows of these ids, as they are at this moment, also for a REPEATABLE READ transaction.';
+
+CREATE FUNCTION pawl.check_payload(argument text, value jsonb) RETURNS void
+LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'pawl_check_payload_1_0';
+REVOKE ALL ON FUNCTION pawl.check_payload(text, jsonb) FROM PUBLIC;
+COMMENT ON FUNCTION pawl.check_payload(text, jsonb) IS 'Internal: refuses an SQL NULL, and a value over pawl.max_payload.';
+
+CREATE FUNCTION pawl.check_document(argument text, value jsonb) RETURNS void
+LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'pawl_check_document_1_0';
+REVOKE ALL ON FUNCTION pawl.check_document(text, jsonb) FROM PUBLIC;
+COMMENT ON FUNCTION pawl.check_document(text, jsonb) IS 'Internal: refuses headers or attributes that are no JSON object, or over 8 kB.';
+
 CREATE FUNCTION pawl.claim_workflows(worker_id uuid, max_workflows integer, workflow_names text[], workflow_versions integer[],
     queues text[] DEFAULT NULL, alone boolean DEFAULT false)
 RETURNS TABLE (workflow_key bigint, epoch integer, replay boolean, workflow_version integer, priority integer, recoveries integer,

@@ -79,17 +79,17 @@ pawl_check_document(const char *argument, Jsonb *value)
 }
 
 void
-pawl_check_payload(Jsonb *value)
+pawl_check_payload(const char *argument, Jsonb *value)
 {
 	int			bytes;
 
 	if (value == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("input must not be null"),
+				 errmsg("%s must not be null", argument),
 				 errdetail("An SQL NULL is no JSON value."),
-				 errhint("Leave it out for {}, or give 'null'::jsonb.")));
-	check_numbers("input", value, pawl_max_payload);
+				 strcmp(argument, "input") == 0 ? errhint("Leave it out for {}, or give 'null'::jsonb.") : errhint("Give 'null'::jsonb.")));
+	check_numbers(argument, value, pawl_max_payload);
 	/* But for its numbers, a value has as text at most six times the bytes that it has as jsonb. */
 	if (VARSIZE(value) <= pawl_max_payload / 6)
 		return;
@@ -97,9 +97,27 @@ pawl_check_payload(Jsonb *value)
 	if (bytes > pawl_max_payload)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("input is too large"),
+				 errmsg("%s is too large", argument),
 				 errdetail("It has %d bytes; pawl.max_payload is %d.", bytes, pawl_max_payload),
 				 errhint("Store it elsewhere and give where, or raise pawl.max_payload.")));
+}
+
+/* check_payload(argument text, value jsonb) RETURNS void */
+PG_FUNCTION_INFO_V1(pawl_check_payload_1_0);
+Datum
+pawl_check_payload_1_0(PG_FUNCTION_ARGS)
+{
+	pawl_check_payload(text_to_cstring(PG_GETARG_TEXT_PP(0)), PG_ARGISNULL(1) ? NULL : PG_GETARG_JSONB_P(1));
+	PG_RETURN_VOID();
+}
+
+/* check_document(argument text, value jsonb) RETURNS void */
+PG_FUNCTION_INFO_V1(pawl_check_document_1_0);
+Datum
+pawl_check_document_1_0(PG_FUNCTION_ARGS)
+{
+	pawl_check_document(text_to_cstring(PG_GETARG_TEXT_PP(0)), PG_ARGISNULL(1) ? NULL : PG_GETARG_JSONB_P(1));
+	PG_RETURN_VOID();
 }
 
 static int

@@ -327,7 +327,7 @@ check(const EnqueueRequest *request, int32 *queue_id)
 				 errmsg("workflow_version must be at least 1"),
 				 errdetail("It is %d.", request->workflow_version),
 				 errhint("Leave it out for the newest version that a worker offers.")));
-	pawl_check_payload(request->input);
+	pawl_check_payload("input", request->input);
 	pawl_check_document("headers", request->headers);
 	pawl_check_document("attributes", request->attributes);
 
@@ -732,7 +732,8 @@ pawl_insert_child_1_0(PG_FUNCTION_ARGS)
 	request.headers = jsonb_argument(fcinfo, 11);
 	request.attributes = jsonb_argument(fcinfo, 12);
 	request.detached = PG_GETARG_BOOL(13);
-	request.role = GetOuterUserId();
+	/* A worker may start whatever the workflows that it runs ask for. */
+	request.role = pawl_owner();
 
 	id = pawl_enqueue(&request, &key);
 	values[0] = Int64GetDatum(key);

@@ -28,8 +28,8 @@ pawl_relation(const char *name)
 	return relation;
 }
 
-void
-pawl_become_owner(PawlOwner *state)
+Oid
+pawl_owner(void)
 {
 	HeapTuple	tuple = SearchSysCache1(NAMESPACEOID, ObjectIdGetDatum(pawl_schema()));
 	Oid			owner;
@@ -38,6 +38,14 @@ pawl_become_owner(PawlOwner *state)
 		elog(ERROR, "schema pawl is gone");
 	owner = ((Form_pg_namespace) GETSTRUCT(tuple))->nspowner;
 	ReleaseSysCache(tuple);
+	return owner;
+}
+
+void
+pawl_become_owner(PawlOwner *state)
+{
+	Oid			owner = pawl_owner();
+
 	GetUserIdAndSecContext(&state->saved_user, &state->saved_context);
 	SetUserIdAndSecContext(owner, state->saved_context | SECURITY_LOCAL_USERID_CHANGE | SECURITY_NOFORCE_RLS);
 }

@@ -48,6 +48,7 @@ typedef struct PawlOwner
 
 extern Oid	pawl_schema(void);
 extern Oid	pawl_relation(const char *name);
+extern Oid	pawl_owner(void);
 extern void pawl_become_owner(PawlOwner *state);
 extern void pawl_become_caller(const PawlOwner *state);
 extern char *pawl_user_name(Oid user);
@@ -90,7 +91,7 @@ extern void pawl_forget_offer(void);
 /* Argument checks; each raises 22023 with detail and hint: arguments.c */
 extern void pawl_check_name(const char *argument, const char *value, int max_bytes) ;
 extern void pawl_check_document(const char *argument, Jsonb *value);
-extern void pawl_check_payload(Jsonb *value);
+extern void pawl_check_payload(const char *argument, Jsonb *value);
 extern void pawl_check_options(Jsonb *options, const char *const *arguments);
 extern const char *pawl_nearest(const char *word, const char *const *candidates);
 extern const char *pawl_near(const char *word, const char *const *candidates);

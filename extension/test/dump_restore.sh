@@ -50,7 +50,14 @@ UPDATE pawl.workflow_history SET completed_at = completed_at - make_interval(mon
 SELECT pawl.enqueue_workflow('charge', workflow_id => 'running-' || i, headers => '{"trace": "t"}') FROM generate_series(1, 5) i;
 SELECT count(*) FROM $(claim 5);
 SELECT pawl.enqueue_workflow('charge', workflow_id => 'parked');
-SELECT count(*) FROM $(claim 1) c, pawl.park_workflows(:'worker', ARRAY[c.workflow_key], ARRAY[c.epoch], ARRAY['infinity'::timestamptz], '{approval}');
+SELECT count(*) FROM $(claim 1) c, pawl.perform_calls(:'worker', array_fill(c.workflow_key, ARRAY[6]), array_fill(c.epoch, ARRAY[6]),
+    '{event,stream,closing,progress,child,approval}', '{1,2,3,4,5,6}', '{set_event,write_stream,close_stream,merge_attributes,start_child,receive}',
+    ARRAY['{"key": "e", "value": {"at": 1}}', '{"key": "s", "value": "x"}', '{"key": "s"}', '{"attributes": {"a": 1}}', '{"workflow_name": "later"}', '{}']::jsonb[],
+    array_fill(now(), ARRAY[6]));
+INSERT INTO pawl.sql_handler (workflow_name, workflow_version, function_signature, role_name, created_by) VALUES ('n', 1, 'app.f(jsonb)', 'r', 'c');
+SELECT count(*) FROM (SELECT workflow_key, epoch FROM pawl.workflow WHERE workflow_id = 'parked') c, pawl.park_workflows(:'worker', ARRAY[c.workflow_key], ARRAY[c.epoch], '{approval}');
+SELECT pawl.send_message('parked', '{"é": 1}', 'other', 'key');
+INSERT INTO pawl.waiter SELECT 1, 2, 'w';
 SELECT pawl.enqueue_workflow('ship', jsonb_build_object('text', repeat(md5('x'), 3000)), workflow_id => 'large', queue => 'second');
 SELECT pawl.enqueue_workflow('ship', workflow_id => 'delayed', run_at => '2099-01-01');
 SELECT pawl.enqueue_workflow('ship', workflow_id => 'pinned', workflow_version => 7, priority => -3, partition_key => E'tab\\there', deduplication_id => E'a\\nb''"\\\\');

@@ -80,8 +80,12 @@ SELECT pawl.enqueue_workflow('ship', workflow_id => 'after');
 SELECT * FROM pg_temp.claim(10);
 SELECT workflow_id, status, due_at IS NULL AS not_due, ready_key > (SELECT max(workflow_key) FROM pawl.workflow) AS fresh FROM pawl.workflow ORDER BY 1;
 -- A parked one wakes by its time, as a replay before what never started.
-SELECT r.* FROM pawl.workflow w, pawl.park_workflows(:me, ARRAY[w.workflow_key], ARRAY[1], ARRAY[now() - interval '1 second'], ARRAY['nap']) r WHERE workflow_id = 'soon';
-SELECT r.* FROM pawl.workflow w, pawl.park_workflows(:me, ARRAY[w.workflow_key], ARRAY[1], ARRAY[NULL::timestamptz], ARRAY['a letter']) r WHERE workflow_id = 'after';
+INSERT INTO pawl.workflow_step (workflow_key, epoch, step_number, step_name, kind, status, arguments, due_at)
+    SELECT workflow_key, 1, 1, 'wait', CASE workflow_id WHEN 'soon' THEN 'sleep' ELSE 'receive' END, 'waiting', '{"topic": ""}',
+        CASE workflow_id WHEN 'soon' THEN now() + interval '1 hour' END FROM pawl.workflow WHERE workflow_id IN ('soon', 'after');
+SELECT r.* FROM pawl.workflow w, pawl.park_workflows(:me, ARRAY[w.workflow_key], ARRAY[1], ARRAY['nap']) r WHERE workflow_id = 'soon';
+SELECT r.* FROM pawl.workflow w, pawl.park_workflows(:me, ARRAY[w.workflow_key], ARRAY[1], ARRAY['a letter']) r WHERE workflow_id = 'after';
+UPDATE pawl.workflow SET due_at = now() - interval '1 second' WHERE workflow_id = 'soon';
 SELECT pawl.enqueue_workflow('ship', workflow_id => 'new');
 SELECT workflow_id, epoch, replay FROM pawl.claim_workflows(:me, 1, '{ship}', '{2}', NULL);
 SELECT workflow_id, status, waiting_for FROM pawl.workflow ORDER BY 1;

@@ -55,12 +55,14 @@ SELECT * FROM pawl.complete_workflows(:me, '{}', '{}', '{}', '{}', '{}', '{}');
 SELECT workflow_id, status FROM pawl.workflows WHERE workflow_id IN ('back', 'parked') ORDER BY 1;
 
 -- Parked: no worker, no ready key, due when it said; even rank, so that it goes before what never ran.
-SELECT * FROM pawl.park_workflows(:me, pg_temp.keys('nobody', 'parked'), '{1,1}', ARRAY[NULL, '2099-01-01 00:00Z']::timestamptz[], '{x,sleep}');
+SELECT ordinal, refusal, status, due_in > 0 AS later FROM pawl.perform_calls(:me, pg_temp.keys('parked'), '{1}', '{nap}', '{1}', '{sleep}',
+    ARRAY['{"until": "2099-01-01T00:00:00Z"}'::jsonb], '{NULL}');
+SELECT * FROM pawl.park_workflows(:me, pg_temp.keys('nobody', 'parked'), '{1,1}', '{x,sleep}');
 SELECT status, worker_id, waiting_for, wake_at AT TIME ZONE 'UTC' AS wake_at FROM pawl.workflows WHERE workflow_id = 'parked';
 SELECT ready_key, rank, due_at IS NOT NULL AS due, claimed_by, running_in FROM pawl.workflow WHERE workflow_id = 'parked';
-SELECT * FROM pawl.park_workflows(:me, pg_temp.keys('back'), '{1}', '{NULL}', '{NULL}');
+SELECT * FROM pawl.park_workflows(:me, pg_temp.keys('back'), '{1}', '{NULL}');
 \echo :LAST_ERROR_SQLSTATE
-SELECT * FROM pawl.park_workflows(:me, pg_temp.keys('back'), '{1}', '{NULL}', '{a,b}');
+SELECT * FROM pawl.park_workflows(:me, pg_temp.keys('back'), '{1}', '{a,b}');
 
 -- Handed back: claimable again under a fresh key, not counted as a crash.
 SELECT ready_key AS old_key FROM pawl.workflow WHERE workflow_id = 'back' \gset

@@ -27,7 +27,10 @@ CREATE TEMP TABLE before AS SELECT * FROM pawl.workflow WHERE workflow_id = 'los
 SELECT * FROM pawl.record_steps(:me, pg_temp.keys('lost', 'kept'), '{1,1}', '{a,a}', '{1,1}', '{step,step}', '{1,1}', '{NULL,NULL}', '{NULL,NULL}');
 SELECT pawl.record_step('lost', :me || ':1:2', 'b', '1', NULL);
 \echo :LAST_ERROR_SQLSTATE
-SELECT * FROM pawl.park_workflows(:me, pg_temp.keys('lost'), '{1}', ARRAY[now()], '{sleep}');
+SELECT * FROM pawl.park_workflows(:me, pg_temp.keys('lost'), '{1}', '{sleep}');
+SELECT * FROM pawl.perform_calls(:me, pg_temp.keys('lost'), '{1}', '{c}', '{1}', '{set_event}', '{"{\"key\": \"e\"}"}', '{NULL}');
+SELECT * FROM pawl.emit_values(:me, pg_temp.keys('lost'), '{1}', '{progress}', '{"{\"value\": 1}"}');
+SELECT * FROM pawl.continue_workflows(:me, pg_temp.keys('lost'), '{1}', '{1}');
 SELECT * FROM pawl.release_workflows(:me, pg_temp.keys('lost'), '{1}');
 SELECT * FROM pawl.complete_workflows(:me, pg_temp.keys('lost'), '{1}', '{succeeded}', '{NULL}', '{1}', '{NULL}');
 SELECT * FROM pawl.get_recorded_steps(:me, pg_temp.keys('lost'), '{1}', NULL, NULL, 1000);
