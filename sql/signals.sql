@@ -38,8 +38,9 @@ DECLARE
     taken bigint[];
     wide bigint[];          -- at which something happened, for whoever waits for it
     keys bigint[];          -- whom it concerns
-    held bigint[];          -- those of them that are claimed or parked
+    held bigint[];          -- those of them that are claimed, parked, or to be cancelled
     locked bigint[];
+    asked bigint[];         -- those whose cancellation was asked for
     marks integer;
     others uuid[];
 BEGIN
@@ -71,8 +72,9 @@ BEGIN
     END IF;
 
     -- What can be claimed is let be: its run will try its waits, and a claim would pass by what is locked here.
+    asked := ARRAY(SELECT r.workflow_key FROM pawl.cancel_request r WHERE r.workflow_key = ANY (keys));
     held := ARRAY(SELECT w.workflow_key FROM pawl.workflow w
-        WHERE w.workflow_key = ANY (keys) AND (w.claimed_by IS NOT NULL OR w.ready_key IS NULL));
+        WHERE w.workflow_key = ANY (keys) AND (w.claimed_by IS NOT NULL OR w.ready_key IS NULL OR w.workflow_key = ANY (asked)));
     WITH mine AS MATERIALIZED (
         SELECT w.workflow_key FROM pawl.workflow w WHERE w.workflow_key = ANY (held) ORDER BY w.workflow_key FOR NO KEY UPDATE OF w SKIP LOCKED)
     SELECT coalesce(array_agg(m.workflow_key), '{}') INTO locked FROM mine m;
@@ -80,6 +82,9 @@ BEGIN
         -- Somebody is at work on them, or has ended them: once more.
         INSERT INTO pawl.signal (workflow_key, itself) SELECT h, true FROM unnest(held) h WHERE h <> ALL (locked);
         more := true;
+    END IF;
+    IF asked <> '{}' THEN
+        PERFORM pawl.apply_cancel_requests(ARRAY(SELECT a FROM unnest(asked) a WHERE a = ANY (locked) OR a <> ALL (held)));
     END IF;
 
     -- By a snapshot that is later than the locks, and than the commits of all who signalled.
