@@ -28,6 +28,9 @@ let package = Package(
             dependencies: [
                 "Locking", .product(name: "DequeModule", package: "swift-collections"), .product(name: "HeapModule", package: "swift-collections"),
             ]),
+        .target(
+            name: "MemoryStore",
+            dependencies: ["Locking", "WorkflowEngine", .product(name: "HeapModule", package: "swift-collections")]),
         .target(name: "PostgresStore", dependencies: ["Locking", "PostgresClient", "WorkflowEngine"]),
         // pipe2, process spawning and the like, which the Glibc module does not show.
         .target(name: "CPluginSupport"),
@@ -52,8 +55,8 @@ let package = Package(
         .testTarget(name: "CommandLineTests", dependencies: ["pawl-cli"]),
         .testTarget(name: "PawlTests", dependencies: ["Pawl", "CPawlPlugin", "Locking"]),
         .testTarget(name: "PostgresClientTests", dependencies: ["Locking", "PostgresClient", "PostgresTestSupport"]),
-        // A store in memory that a test can cut, refuse and delay at every write, and handlers written in plain Swift.
-        .target(name: "WorkflowTestSupport", dependencies: ["Locking", "WorkflowEngine"], path: "Tests/WorkflowTestSupport"),
+        // Workers over a store in memory, with handlers written in plain Swift.
+        .target(name: "WorkflowTestSupport", dependencies: ["Locking", "MemoryStore", "WorkflowEngine"], path: "Tests/WorkflowTestSupport"),
         .testTarget(name: "WorkflowEngineTests", dependencies: ["Locking", "WorkflowEngine", "WorkflowTestSupport"]),
         .testTarget(
             name: "PostgresStoreTests", dependencies: ["Locking", "PostgresClient", "PostgresStore", "WorkflowEngine", "PostgresTestSupport"]),

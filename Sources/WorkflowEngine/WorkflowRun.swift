@@ -340,6 +340,16 @@ package final class WorkflowRun: @unchecked Sendable {  // what changes is behin
     /// Nothing happens in it but waiting.
     var isAtRest: Bool { state.withLock { $0.phase == .running && $0.scopes.isQuiet(assumeIdle: true) } }
 
+    /// Its handler waits for something in each of its branches, and nothing else goes on in it. A manual clock may jump then.
+    package var isWaiting: Bool {
+        state.withLock { state in
+            switch state.phase {
+            case .running, .cancelled, .compensating, .stopped: state.scopes.isQuiet(assumeIdle: false)
+            case .finished, .sealed: true
+            }
+        }
+    }
+
     /// Stops the run if nothing happens in it before one of its waits is over, and every call was handled. Rows are all that is left of it then.
     func park(assumeIdle: Bool, handledCalls: Int) -> Bool {
         state.withLock { state in

@@ -13,6 +13,7 @@ import Testing
         "PawlTesting": ["Pawl", "CPawlPlugin", "WorkflowEngine", "Locking"],
         "PostgresClient": ["CLibPQ", "Locking"],
         "WorkflowEngine": ["Locking"],
+        "MemoryStore": ["WorkflowEngine", "Locking"],
         "PostgresStore": ["PostgresClient", "WorkflowEngine", "Locking"],
         "PluginRegistry": ["CPawlPlugin", "CPluginSupport", "WorkflowEngine", "Locking"],
         "pawld": ["PluginRegistry", "PostgresStore", "WorkflowEngine", "Locking"],

@@ -12,17 +12,23 @@ package final class ThreadHost: HandlerHost {
         var waiting: [ObjectIdentifier: Promise] = [:]
         var log: [String] = []
         var live = 0
+        /// Threads that are not waiting for an answer.
+        var active = 0
+        var timesUp: [ObjectIdentifier: [ScopeID: Promise]] = [:]
     }
     private let state = Locked(State())
 
     package init(_ handlers: [String: Handler]) { state.withLock { $0.handlers = handlers } }
 
-    /// What was delivered, in order: "start w1", "interrupt w1", "release w1".
+    /// What was delivered, in order: "start w1", "interrupt w1", "cancel w1", "release w1".
     package var log: [String] { state.withLock { $0.log } }
     /// Calls that handlers wait for.
     package var waitingCalls: Int { state.withLock { $0.waiting.count } }
     /// Runs that were started and not released.
     package var live: Int { state.withLock { $0.live } }
+    /// Every handler waits for an answer.
+    package var isIdle: Bool { state.withLock { $0.active == 0 } }
+    package var names: [String] { state.withLock { Array($0.handlers.keys) } }
 
     package func deliver(_ deliveries: [Delivery]) {
         for delivery in deliveries {
@@ -31,29 +37,26 @@ package final class ThreadHost: HandlerHost {
                 let handler = state.withLock { state in
                     state.log.append("start \(run.workflow.workflowID)")
                     state.live += 1
+                    state.active += 1
                     return state.handlers[run.workflow.workflowName]
                 }
                 let context = HandlerContext(run: run, scope: 0, host: self)
-                Thread.detachNewThread { [state] in
-                    do {
-                        guard let handler else { throw HandlerFailure(WorkflowError(code: "no_handler", type: "test", message: "no handler")) }
-                        let value = try handler(context)
-                        run.finish(.success(value))
-                    } catch is HandlerStopped {
-                        if !state.withLock({ $0.isDead }) { run.finish(.stopped) }
-                    } catch let failure as HandlerFailure {
-                        run.finish(.failure(failure.error, reason: "error"))
-                    } catch {
-                        run.finish(.failure(WorkflowError(code: "thrown", type: "test", message: "\(error)"), reason: "error"))
-                    }
+                Thread.detachNewThread { [self] in
+                    finish(run, context, handler)
+                    state.withLock { $0.active -= 1 }
                 }
             case .answer(_, let receiver, let answer):
                 guard let context = receiver.context else { continue }
-                let promise = Unmanaged<Promise>.fromOpaque(context).takeRetainedValue()
-                state.withLock { $0.waiting[ObjectIdentifier(promise)] = nil }
-                promise.fulfil(answer)
-            case .interrupt(let run, _): state.withLock { $0.log.append("interrupt \(run.workflow.workflowID)") }
-            case .interruptStep: break
+                fulfil(Unmanaged<Promise>.fromOpaque(context).takeRetainedValue(), answer)
+            case .interrupt(let run, let reason):
+                let word = reason == .cancelled ? "cancel" : "interrupt"
+                state.withLock { $0.log.append("\(word) \(run.workflow.workflowID)") }
+            case .interruptStep(let run, let scope):
+                let promise = state.withLock { state in
+                    state.log.append("interrupt step \(run.workflow.workflowID)")
+                    return state.timesUp[ObjectIdentifier(run), default: [:]].removeValue(forKey: scope)
+                }
+                if let promise { fulfil(promise, .execute) }
             case .release(let run):
                 state.withLock { state in
                     state.log.append("release \(run.workflow.workflowID)")
@@ -63,12 +66,37 @@ package final class ThreadHost: HandlerHost {
         }
     }
 
+    private func finish(_ run: WorkflowRun, _ context: HandlerContext, _ handler: Handler?) {
+        let outcome: RunOutcome
+        do {
+            guard let handler else { throw HandlerFailure(WorkflowError(code: "no_handler", type: "test", message: "no handler")) }
+            outcome = .success(try handler(context))
+        } catch is HandlerStopped {
+            outcome = .stopped
+        } catch is HandlerCancelled {
+            outcome = .cancelled
+        } catch let failure as HandlerFailure {
+            outcome = .failure(failure.error, reason: failure.error.code == "bad_input" ? "bad_input" : "error")
+        } catch {
+            outcome = .failure(WorkflowError(code: "thrown", type: "test", message: "\(error)"), reason: "error")
+        }
+        if !state.withLock({ $0.isDead }) { run.finish(outcome) }
+    }
+
+    private func fulfil(_ promise: Promise, _ answer: CallAnswer) {
+        state.withLock { state in
+            if state.waiting.removeValue(forKey: ObjectIdentifier(promise)) != nil { state.active += 1 }
+        }
+        promise.fulfil(answer)
+    }
+
     /// The process is gone: whoever waits here stops, and hears nothing more.
     package func die() {
         let waiting = state.withLock { state in
             state.isDead = true
+            state.active += state.waiting.count
             defer { state.waiting = [:] }
-            return state.waiting.values
+            return Array(state.waiting.values)
         }
         for promise in waiting { promise.fulfil(.stopped) }
     }
@@ -81,7 +109,71 @@ package final class ThreadHost: HandlerHost {
         }
         if isDead { return .stopped }
         body(CallReceiver(function: nil, context: Unmanaged.passRetained(promise).toOpaque()))
+        return wait(for: promise)
+    }
+
+    /// A call that may answer at once, and then not through the receiver.
+    func begin(_ body: (CallReceiver) -> BeginAnswer) -> BeginAnswer {
+        let promise = Promise()
+        let isDead = state.withLock { state in
+            if !state.isDead { state.waiting[ObjectIdentifier(promise)] = promise }
+            return state.isDead
+        }
+        if isDead { return .stopped }
+        let receiver = CallReceiver(function: nil, context: Unmanaged.passRetained(promise).toOpaque())
+        let answer = body(receiver)
+        guard case .pending = answer else {
+            // Unless it died meanwhile, nobody else holds the promise.
+            state.withLock { state in if state.waiting.removeValue(forKey: ObjectIdentifier(promise)) == nil { state.active -= 1 } }
+            Unmanaged<Promise>.fromOpaque(receiver.context!).release()
+            return answer
+        }
+        switch wait(for: promise) {
+        case .execute: return .execute
+        case .cancelled: return .cancelled
+        default: return .stopped
+        }
+    }
+
+    /// Waits, in a body, until the time of its attempt is up.
+    func waitForInterruption(_ run: WorkflowRun, _ scope: ScopeID) -> CallAnswer {
+        let promise = Promise()
+        let isDead = state.withLock { state in
+            if state.isDead { return true }
+            state.waiting[ObjectIdentifier(promise)] = promise
+            state.timesUp[ObjectIdentifier(run), default: [:]][scope] = promise
+            return false
+        }
+        return isDead ? .stopped : wait(for: promise)
+    }
+
+    private func wait(for promise: Promise) -> CallAnswer {
+        state.withLock { $0.active -= 1 }
+        // Whoever answered it has counted this thread as active again.
         return promise.wait()
+    }
+
+    /// Runs each body in a thread of its own, and waits for all of them.
+    func parallel(_ bodies: [@Sendable () -> Void]) {
+        guard !bodies.isEmpty else { return }
+        let group = DispatchGroup()
+        let left = Locked(bodies.count)
+        state.withLock { $0.active += bodies.count }
+        for body in bodies {
+            group.enter()
+            Thread.detachNewThread { [state] in
+                body()
+                // The last one hands its place to the thread that waits for all of them.
+                let isLast = left.withLock { left in
+                    left -= 1
+                    return left == 0
+                }
+                if !isLast { state.withLock { $0.active -= 1 } }
+                group.leave()
+            }
+        }
+        state.withLock { $0.active -= 1 }
+        group.wait()
     }
 }
 
@@ -101,104 +193,14 @@ final class Promise: Sendable {
 
 /// The run is over: what the SDK throws through user code.
 package struct HandlerStopped: Error { package init() {} }
+/// The workflow is being cancelled.
+package struct HandlerCancelled: Error { package init() {} }
 /// A recorded failure.
 package struct HandlerFailure: Error {
     package var error: WorkflowError
     package init(_ error: WorkflowError) { self.error = error }
+    package init(_ code: String) { error = WorkflowError(code: code, type: "test", message: "\(code), as asked") }
 }
 package struct HandlerMisuse: Error {
     package var error: WorkflowError
-}
-
-/// What a handler of a test calls.
-package struct HandlerContext: Sendable {
-    package let run: WorkflowRun
-    package let scope: ScopeID
-    let host: ThreadHost
-
-    package func branch(_ name: String) -> HandlerContext {
-        HandlerContext(run: run, scope: run.branch(from: scope, name: name) ?? ScopeID.max, host: host)
-    }
-
-    @discardableResult package func step(_ name: String, _ body: () throws -> String) throws -> String {
-        switch run.begin(.step, scope: scope, name: name, policy: .never) {
-        case .recorded(let outcome): return try value(of: outcome)
-        case .stopped, .pending, .cancelled: throw HandlerStopped()
-        case .misuse(let error): throw HandlerMisuse(error: error)
-        case .execute: break
-        }
-        let outcome: Outcome
-        do {
-            outcome = .success(Array(try body().utf8))
-        } catch let failure as HandlerFailure {
-            outcome = .failure(failure.error)
-        }
-        return try value(of: host.call { run.end(scope: scope, outcome: outcome, receiver: $0) })
-    }
-
-    @discardableResult package func transaction(_ name: String, _ body: (HandlerContext) throws -> String) throws -> String {
-        switch run.begin(.transaction, scope: scope, name: name, policy: .never) {
-        case .recorded(let outcome): return try value(of: outcome)
-        case .stopped, .pending, .cancelled: throw HandlerStopped()
-        case .misuse(let error): throw HandlerMisuse(error: error)
-        case .execute: break
-        }
-        while true {
-            let outcome: Outcome
-            do {
-                outcome = .success(Array(try body(self).utf8))
-            } catch let failure as HandlerFailure {
-                outcome = .failure(failure.error)
-            }
-            let answer = host.call { run.end(scope: scope, outcome: outcome, receiver: $0) }
-            if case .retry = answer { continue }
-            return try value(of: answer)
-        }
-    }
-
-    @discardableResult package func execute(_ sql: String, _ parameters: String...) throws -> String {
-        let statement = SQLStatement(sql: sql, parameters: parameters.map { Array($0.utf8) })
-        return try value(of: host.call { run.execute(scope: scope, statement: statement, receiver: $0) })
-    }
-
-    @discardableResult package func query(_ name: String, _ sql: String, _ parameters: String...) throws -> String {
-        let statement = SQLStatement(sql: sql, parameters: parameters.map { Array($0.utf8) })
-        return try value(of: host.call { run.query(scope: scope, name: name, statement: statement, receiver: $0) })
-    }
-
-    /// Runs each body in a branch and a thread of its own, and waits for all of them.
-    package func parallel(_ bodies: [(name: String, body: @Sendable (HandlerContext) throws -> Void)]) throws {
-        let failures = Locked<[any Error]>([])
-        let group = DispatchGroup()
-        // All branches are made before the first body runs: in program order, and with nothing open around them.
-        let branches = bodies.map { (branch($0.name), $0.body) }
-        for (branch, body) in branches {
-            group.enter()
-            Thread.detachNewThread {
-                do { try body(branch) } catch { failures.withLock { $0.append(error) } }
-                group.leave()
-            }
-        }
-        group.wait()
-        if let first = failures.withLock({ $0.first }) { throw first }
-    }
-
-    /// The answer of a call that is made by hand.
-    package func answer(to call: (CallReceiver) -> Void) -> CallAnswer { host.call(call) }
-
-    private func value(of outcome: Outcome) throws -> String {
-        switch outcome {
-        case .success(let value): return String(decoding: value, as: UTF8.self)
-        case .failure(let error): throw HandlerFailure(error)
-        }
-    }
-
-    private func value(of answer: CallAnswer) throws -> String {
-        switch answer {
-        case .value(let value): return String(decoding: value, as: UTF8.self)
-        case .failure(let error): throw HandlerFailure(error)
-        case .stopped, .retry, .none, .cancelled, .execute: throw HandlerStopped()
-        case .misuse(let error): throw HandlerMisuse(error: error)
-        }
-    }
 }

@@ -1,0 +1,2 @@
+// Whoever tests with these workers tests with their store.
+@_exported public import MemoryStore
