@@ -45,14 +45,14 @@ let package = Package(
             ]),
         .executableTarget(
             name: "pawl-cli",
-            dependencies: ["PluginRegistry", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+            dependencies: ["PluginRegistry", "PostgresStore", .product(name: "ArgumentParser", package: "swift-argument-parser")],
             path: "Sources/pawl"),
 
         // Databases of a test's own in the private cluster that scripts/with-cluster started.
         .target(name: "PostgresTestSupport", dependencies: ["CLibPQ"], path: "Tests/PostgresTestSupport"),
         .testTarget(name: "ArchitectureTests"),
         // Runs the built program, so it depends on it without importing it.
-        .testTarget(name: "CommandLineTests", dependencies: ["pawl-cli"]),
+        .testTarget(name: "CommandLineTests", dependencies: ["PostgresTestSupport", "pawl-cli"]),
         .testTarget(name: "PawlTests", dependencies: ["Pawl", "CPawlPlugin", "Locking"]),
         .testTarget(name: "PostgresClientTests", dependencies: ["Locking", "PostgresClient", "PostgresTestSupport"]),
         // Workers over a store in memory, with handlers written in plain Swift.

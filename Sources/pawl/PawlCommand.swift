@@ -7,7 +7,7 @@ struct PawlCommand: ParsableCommand {
         abstract: "Durable workflows inside Postgres: tools for developers and operators.",
         discussion: "Workflows themselves are listed, cancelled, resumed and searched in SQL: see the views and functions of schema pawl.",
         version: PawlVersion.current,
-        subcommands: [PluginCommand.self])
+        subcommands: [PluginCommand.self, WorkflowCommand.self])
 }
 
 struct PluginCommand: ParsableCommand {

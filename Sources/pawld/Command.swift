@@ -43,6 +43,18 @@ struct Command: ParsableCommand {
 
     @Option(
         name: .long,
+        help: ArgumentHelp(
+            "How long a workflow that only waits stays in memory before it is parked: 5s, 500ms, 1min. Default: 5s.", valueName: "time"))
+    var parkAfter: String?
+
+    @Option(
+        name: .long,
+        help: ArgumentHelp(
+            "How many workflows that only wait stay in memory, in each database. Default: \(DaemonConfiguration.defaultResidentLimit).", valueName: "n"))
+    var residentLimit: String?
+
+    @Option(
+        name: .long,
         help: ArgumentHelp("How long running work may take to end after SIGTERM: 30s, 500ms, 2min. Default: 30s.", valueName: "time"))
     var shutdownTimeout: String?
 
@@ -61,7 +73,8 @@ struct Command: ParsableCommand {
     private var given: [Setting: [String]] {
         [
             .database: database, .queue: queue, .pluginDirectory: [pluginDirectory].compactMap { $0 },
-            .concurrency: [concurrency].compactMap { $0 }, .shutdownTimeout: [shutdownTimeout].compactMap { $0 },
+            .concurrency: [concurrency].compactMap { $0 }, .parkAfter: [parkAfter].compactMap { $0 },
+            .residentLimit: [residentLimit].compactMap { $0 }, .shutdownTimeout: [shutdownTimeout].compactMap { $0 },
             .name: [name].compactMap { $0 }, .logLevel: [logLevel].compactMap { $0 },
         ]
     }

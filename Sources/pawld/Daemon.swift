@@ -50,6 +50,8 @@ final class Daemon {
                     storeConfiguration: StoreConfiguration(
                         connectionString: database, workerName: configuration.name, hostname: ProcessEnvironment.hostName(),
                         version: Version.current, concurrency: configuration.concurrency, queues: queues, handlers: []),
+                    engineConfiguration: EngineConfiguration(
+                        concurrency: configuration.concurrency, parkAfter: configuration.parkAfter, residentLimit: configuration.residentLimit),
                     registry: registry, environment: environment, logger: logger, nudge: { SignalPipe.send(.nudge) }))
         }
     }
@@ -137,8 +139,13 @@ final class Daemon {
     /// For `systemctl status`.
     private func status(_ phases: [Lane.Phase]) -> String {
         var running = 0
-        for lane in lanes { running += lane.statistics.running }
-        var text = "\(running) running"
+        var waiting = 0
+        for lane in lanes {
+            let statistics = lane.statistics
+            running += statistics.running
+            waiting += statistics.resting
+        }
+        var text = waiting > 0 ? "\(running) running, \(waiting) waiting" : "\(running) running"
         for (lane, phase) in zip(lanes, phases) {
             let name = lane.label.map { "database \($0)" } ?? "the database"
             switch phase {

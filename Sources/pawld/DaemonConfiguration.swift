@@ -10,12 +10,18 @@ struct DaemonConfiguration: Equatable {
     var queues: [String]?
     /// Workflows running at once, in each database.
     var concurrency: Int
+    /// How long a workflow that only waits stays in memory.
+    var parkAfter: Duration
+    /// How many of those do, in each database.
+    var residentLimit: Int
     var shutdownTimeout: Duration
     /// What `pawl.workers` shows as worker_name.
     var name: String
     var logLevel: Logger.Level
 
     static let defaultConcurrency = 1000
+    static let defaultParkAfter = Duration.seconds(5)
+    static let defaultResidentLimit = 4000
     static let defaultShutdownTimeout = Duration.seconds(30)
 
     /// - Parameters:
@@ -28,6 +34,14 @@ struct DaemonConfiguration: Equatable {
         concurrency = Self.defaultConcurrency
         if let found = try layers.find(.concurrency) {
             concurrency = try Self.number(found, .concurrency, in: 1...100_000)
+        }
+        parkAfter = Self.defaultParkAfter
+        if let found = try layers.find(.parkAfter) {
+            parkAfter = try Self.duration(found, .parkAfter)
+        }
+        residentLimit = Self.defaultResidentLimit
+        if let found = try layers.find(.residentLimit) {
+            residentLimit = try Self.number(found, .residentLimit, in: 0...1_000_000)
         }
         shutdownTimeout = Self.defaultShutdownTimeout
         if let found = try layers.find(.shutdownTimeout) {

@@ -43,7 +43,8 @@ final class Lane: Sendable {
 
     /// - Parameter nudge: called on any thread after a change of phase.
     init(
-        label: String?, storeConfiguration: StoreConfiguration, registry: any HandlerHost, environment: [String: String], logger: Logger,
+        label: String?, storeConfiguration: StoreConfiguration, engineConfiguration: EngineConfiguration, registry: any HandlerHost,
+        environment: [String: String], logger: Logger,
         nudge: @escaping @Sendable () -> Void
     ) throws(ConfigurationError) {
         self.label = label
@@ -65,7 +66,7 @@ final class Lane: Sendable {
         #endif
         let wakeStore = store
         engine = WorkflowEngine(
-            configuration: EngineConfiguration(concurrency: storeConfiguration.concurrency), store: seam, handlers: registry,
+            configuration: engineConfiguration, store: seam, handlers: registry,
             wake: { wakeStore.wake() },
             log: { record in
                 var metadata = Self.metadata(state)

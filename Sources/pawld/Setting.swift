@@ -6,6 +6,8 @@ enum Setting: String, CaseIterable {
     case pluginDirectory = "plugin-directory"
     case queue
     case concurrency
+    case parkAfter = "park-after"
+    case residentLimit = "resident-limit"
     case shutdownTimeout = "shutdown-timeout"
     case name
     case logLevel = "log-level"

@@ -17,7 +17,7 @@ import Testing
         "PostgresStore": ["PostgresClient", "WorkflowEngine", "Locking"],
         "PluginRegistry": ["CPawlPlugin", "CPluginSupport", "WorkflowEngine", "Locking"],
         "pawld": ["PluginRegistry", "PostgresStore", "WorkflowEngine", "Locking"],
-        "pawl": ["PluginRegistry"],
+        "pawl": ["PluginRegistry", "PostgresStore"],
     ]
 
     static func imports(in text: String) -> [String] {

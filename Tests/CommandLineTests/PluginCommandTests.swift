@@ -12,7 +12,7 @@ import Testing
         var errors: String
     }
 
-    static func pawl(_ arguments: String...) throws -> Run {
+    static func pawl(_ arguments: String..., environment: [String: String] = [:]) throws -> Run {
         let directory = try temporaryDirectory()
         defer { try? FileManager.default.removeItem(at: directory) }
         let files = try ["output", "errors"].map { name in
@@ -23,6 +23,7 @@ import Testing
         let process = Process()
         process.executableURL = program
         process.arguments = arguments
+        process.environment = ProcessInfo.processInfo.environment.merging(environment) { $1 }
         process.standardOutput = files[0].1
         process.standardError = files[1].1
         try process.run()

@@ -42,6 +42,8 @@ import Testing
         #expect(configuration.databases == [""])
         #expect(configuration.queues == nil)
         #expect(configuration.concurrency == DaemonConfiguration.defaultConcurrency)
+        #expect(configuration.parkAfter == .seconds(5))
+        #expect(configuration.residentLimit == 4000)
         #expect(configuration.shutdownTimeout == .seconds(30))
         #expect(configuration.name == "albatross")
         #expect(configuration.logLevel == .info)
@@ -67,6 +69,15 @@ import Testing
     @Test(arguments: [("30", 30_000), ("30s", 30_000), ("500ms", 500), ("2min", 120_000), ("2m", 120_000), ("0", 0), ("86400", 86_400_000)])
     func timeSpansAreRead(_ text: String, _ milliseconds: Int) throws {
         #expect(try load([.shutdownTimeout: [text]]).shutdownTimeout == .milliseconds(milliseconds))
+    }
+
+    @Test func waitingIsConfigured() throws {
+        let configuration = try load([.parkAfter: ["250ms"]], environment: ["PAWL_PARK_AFTER": "2min", "PAWL_RESIDENT_LIMIT": "0"])
+        #expect(configuration.parkAfter == .milliseconds(250))
+        #expect(configuration.residentLimit == 0)
+        #expect(try load(environment: ["PAWL_PARK_AFTER": "2min"]).parkAfter == .seconds(120))
+        #expect(problem([.parkAfter: ["soon"]]).hasPrefix("--park-after (from the command line) is"))
+        #expect(problem(environment: ["PAWL_RESIDENT_LIMIT": "-1"]).hasPrefix("--resident-limit (from PAWL_RESIDENT_LIMIT in the environment) is"))
     }
 
     @Test(arguments: ["", "-1", "1h", "s", "1.5", "ten", "86401", "99999999999999999999", "1 s s"])
