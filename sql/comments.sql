@@ -186,6 +186,8 @@ COMMENT ON COLUMN pawl.sql_handler.workflow_name IS 'The workflow name that the 
 COMMENT ON COLUMN pawl.sql_handler.workflow_version IS 'The version of it.';
 COMMENT ON COLUMN pawl.sql_handler.created_at IS 'When it was made: the start of that transaction.';
 COMMENT ON COLUMN pawl.sql_handler.function_signature IS 'The function, with its schema and argument types.';
+COMMENT ON COLUMN pawl.sql_handler.function_owner IS 'Its owner when the handler was made: a function of another owner is not run.';
+COMMENT ON COLUMN pawl.sql_handler.search_path IS 'The search_path of its maker, pg_temp last; a function that sets its own has that.';
 COMMENT ON COLUMN pawl.sql_handler.role_name IS 'The role as which it runs.';
 COMMENT ON COLUMN pawl.sql_handler.created_by IS 'The role that made it.';
 

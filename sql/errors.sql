@@ -1,11 +1,5 @@
 -- Helpers that refuse bad arguments. Each raises 22023 with what was given and what to give instead.
 
-CREATE FUNCTION pawl.outer_user() RETURNS text LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    SELECT CASE pg_catalog.current_setting('role') WHEN 'none' THEN session_user::text ELSE pg_catalog.current_setting('role') END
-$$;
-REVOKE ALL ON FUNCTION pawl.outer_user() FROM PUBLIC;
-COMMENT ON FUNCTION pawl.outer_user() IS 'Internal: the role of SET ROLE or the session''s user, never a definer.';
-
 CREATE FUNCTION pawl.refuse_argument(message text, detail text, hint text) RETURNS void LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
 BEGIN

@@ -123,6 +123,41 @@ COMMENT ON PROCEDURE pawl.wait(integer, boolean) IS
 timeout_ms: what pawl.arm_worker answered; -1 waits until woken.
 woken: true if something became claimable.';
 
+CREATE FUNCTION pawl.create_handler(workflow_name text, function regprocedure, workflow_version integer DEFAULT 1, role name DEFAULT NULL,
+    on_existing text DEFAULT 'raise')
+RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'pawl_create_handler_1_0';
+REVOKE ALL ON FUNCTION pawl.create_handler(text, regprocedure, integer, name, text) FROM PUBLIC;
+COMMENT ON FUNCTION pawl.create_handler(text, regprocedure, integer, name, text) IS
+'Makes a workflow of one SQL function: every worker runs it, in one transaction with the end of the workflow, so that what it does happens exactly once.
+An error ends the workflow as failed; 40001 and 40P01 run it again.
+workflow_name: 1 to 128 bytes. A plugin''s handler of the same name and version comes first where there is one.
+function: ''app.close_books(jsonb)'': it is given the input; or (jsonb, text): the input and the workflow_id; or (). What it returns, as jsonb, is the
+output; void is null. One of that name that another owner made later is not run.
+workflow_version: from 1.
+role: runs with the rights of this role, which the caller must be able to become and which must be able to execute the function; NULL: the caller''s. Names
+in the function are looked up in the caller''s search_path of now, unless it sets its own.
+on_existing: raise (42710), keep (leave it as it is) or replace (by who made it, members of that role, or superusers).
+As any role but the worker''s own it is a security-restricted operation, as in REFRESH MATERIALIZED VIEW: SET ROLE, temporary tables, PREPARE, LISTEN and
+cursors WITH HOLD are refused (42501), deferred constraints are checked at once; settings that it changes are reset after it.';
+
+CREATE FUNCTION pawl.drop_handler(workflow_name text, workflow_version integer DEFAULT 1) RETURNS boolean
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'pawl_drop_handler_1_0';
+REVOKE ALL ON FUNCTION pawl.drop_handler(text, integer) FROM PUBLIC;
+COMMENT ON FUNCTION pawl.drop_handler(text, integer) IS
+'Takes a workflow back that pawl.create_handler made. True: it is gone; false: there was none. Workflows of it wait for another handler of that version.
+workflow_name, workflow_version: as given to pawl.create_handler; by who made it, members of that role, or superusers.';
+
+CREATE FUNCTION pawl.run_handler(worker_id uuid, workflow_key bigint, epoch integer) RETURNS text
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'pawl_run_handler_1_0';
+REVOKE ALL ON FUNCTION pawl.run_handler(uuid, bigint, integer) FROM PUBLIC;
+COMMENT ON FUNCTION pawl.run_handler(uuid, bigint, integer) IS
+'Runs the function of a claimed workflow (sql_handler in the answer of the claim) and ends the workflow as succeeded: both when this transaction commits, or
+neither. An error of the function is raised with its SQLSTATE: roll back, and end the workflow as failed; after 40001 and 40P01 call it again.
+worker_id, workflow_key, epoch: as claimed.
+Result: NULL: done; fenced, cancelled_request or cancelled_parent: nothing was run. fenced also says that its handler was dropped after the claim: the
+workflow is handed back.
+Errors: PW001 (fenced) and PW009 (being cancelled) if that came about while the function ran: roll back.';
+
 CREATE FUNCTION pawl.mark_ready(queue_id integer, rank bigint, ready_key bigint, workflow_name text, workflow_version integer) RETURNS void
 LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'pawl_mark_ready_1_0';
 REVOKE ALL ON FUNCTION pawl.mark_ready(integer, bigint, bigint, text, integer) FROM PUBLIC;
@@ -157,6 +192,11 @@ CREATE FUNCTION pawl.invalidate_caches() RETURNS void LANGUAGE c VOLATILE PARALL
 REVOKE ALL ON FUNCTION pawl.invalidate_caches() FROM PUBLIC;
 COMMENT ON FUNCTION pawl.invalidate_caches() IS
 'Internal: every session forgets the queues, access rules and handlers that it looked up, when this commits.';
+
+CREATE FUNCTION pawl.outer_user() RETURNS text LANGUAGE c STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'pawl_outer_user_1_0';
+REVOKE ALL ON FUNCTION pawl.outer_user() FROM PUBLIC;
+COMMENT ON FUNCTION pawl.outer_user() IS
+'Internal: the role of SET ROLE or the session''s user, never a definer; in a function that is run as a workflow, the role it runs as.';
 
 CREATE FUNCTION pawl.may_inspect() RETURNS boolean LANGUAGE c STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'pawl_may_inspect_1_0';
 REVOKE ALL ON FUNCTION pawl.may_inspect() FROM PUBLIC;

@@ -299,6 +299,8 @@ CREATE TABLE pawl.sql_handler (
     workflow_version   integer     NOT NULL,
     created_at         timestamptz NOT NULL DEFAULT pg_catalog.now(),
     function_signature text        NOT NULL,        -- as regprocedure reads it, with its schema
+    function_owner     text        NOT NULL,        -- another owner's function of that name is not run
+    search_path        text        NOT NULL,        -- its maker's, for a function that sets none itself
     role_name          text        NOT NULL,        -- whose rights it has
     created_by         text        NOT NULL,
     CONSTRAINT sql_handler_pkey PRIMARY KEY (workflow_name, workflow_version)

@@ -178,16 +178,23 @@ COMMENT ON COLUMN pawl.workers.worker_number IS 'The second key of its advisory 
 COMMENT ON COLUMN pawl.workers.protocol IS 'The version of the worker protocol that it speaks.';
 
 CREATE VIEW pawl.handlers AS
-SELECT h.workflow_name, h.workflow_version, h.worker_id, w.worker_name, w.status AS worker_status, h.plugin
+SELECT h.workflow_name, h.workflow_version, h.worker_id, w.worker_name, w.status AS worker_status, h.plugin, NULL::text AS function,
+    NULL::text AS role_name, NULL::text AS created_by
 FROM pawl.worker_handler h JOIN pawl.worker w ON w.worker_id = h.worker_id
-WHERE w.ended_at IS NULL;
-COMMENT ON VIEW pawl.handlers IS 'What each live worker can run.';
+WHERE w.ended_at IS NULL
+UNION ALL
+SELECT s.workflow_name, s.workflow_version, NULL, NULL, NULL, 'sql', s.function_signature, s.role_name, s.created_by
+FROM pawl.sql_handler s;
+COMMENT ON VIEW pawl.handlers IS 'What each live worker can run, and the SQL functions that all of them can.';
 COMMENT ON COLUMN pawl.handlers.workflow_name IS 'The workflow name that the handler runs.';
 COMMENT ON COLUMN pawl.handlers.workflow_version IS 'The version of the handler.';
-COMMENT ON COLUMN pawl.handlers.worker_id IS 'The worker that can run it.';
+COMMENT ON COLUMN pawl.handlers.worker_id IS 'The worker that can run it; NULL: each.';
 COMMENT ON COLUMN pawl.handlers.worker_name IS 'The name of that worker.';
 COMMENT ON COLUMN pawl.handlers.worker_status IS 'running or draining.';
-COMMENT ON COLUMN pawl.handlers.plugin IS 'The plugin that registered it.';
+COMMENT ON COLUMN pawl.handlers.plugin IS 'The plugin that registered it; sql: pawl.create_handler made it.';
+COMMENT ON COLUMN pawl.handlers.function IS 'The SQL function that it is.';
+COMMENT ON COLUMN pawl.handlers.role_name IS 'The role that the function runs as.';
+COMMENT ON COLUMN pawl.handlers.created_by IS 'The role that made the handler.';
 
 CREATE VIEW pawl.queues AS
 SELECT q.queue_name AS queue, q.concurrency, q.worker_concurrency, q.partition_concurrency, q.rate_limit, q.rate_period, q.hold_while_waiting,

@@ -66,7 +66,7 @@ SET search_path = pg_catalog, pg_temp AS $$
     offered AS (
         SELECT m.n, m.v FROM mine m UNION SELECT h.workflow_name, h.workflow_version
         FROM pawl.worker_handler h JOIN pawl.worker w ON w.worker_id = h.worker_id WHERE w.ended_at IS NULL)
-    SELECT o.n, o.v, o.above, EXISTS (SELECT FROM pawl.sql_handler s WHERE s.workflow_name = o.n AND s.workflow_version = o.v)
+    SELECT o.n, o.v, o.above, NOT EXISTS (SELECT FROM unnest($1, $2) h (n, v) WHERE h.n = o.n AND h.v = o.v)
     FROM (SELECT f.n, f.v, coalesce(lag(f.v) OVER (PARTITION BY f.n ORDER BY f.v), 0) AS above FROM offered f) o
     WHERE EXISTS (SELECT FROM mine m WHERE m.n = o.n AND m.v = o.v)
     ORDER BY o.n, o.v
@@ -74,7 +74,7 @@ $$;
 REVOKE ALL ON FUNCTION pawl.offered_versions(text[], integer[]) FROM PUBLIC;
 COMMENT ON FUNCTION pawl.offered_versions(text[], integer[]) IS
 'Internal: what a worker with these handlers may run, SQL handlers included: of workflows that began and are not pinned, those on a version over `above`
-and up to workflow_version.';
+and up to workflow_version. sql_handler: it is an SQL function, which no handler of its own hides.';
 
 -- Hands workflows back that an ended worker had claimed. What somebody has locked (a step of the old worker that commits just now) is left for
 -- the next try: a heartbeat waits for nobody. Answers how many it handed back or ended.

@@ -301,7 +301,7 @@ Datum
 pawl_may_inspect_1_0(PG_FUNCTION_ARGS)
 {
 	static SPIPlanPtr plan = NULL;
-	Oid			role = GetOuterUserId();
+	Oid			role = pawl_outer_role();
 	Datum		values[1] = {ObjectIdGetDatum(role)};
 	Datum		found;
 	bool		isnull;

@@ -104,8 +104,8 @@ fill(TriggerData *trigger, HeapTuple row, const char *setting, const char *patte
 }
 
 /* to_jsonb of a value of any type. */
-static Jsonb *
-to_jsonb_of(Oid type, int32 typmod, Oid collation, Datum value)
+Jsonb *
+pawl_to_jsonb(Oid type, int32 typmod, Oid collation, Datum value)
 {
 	FmgrInfo	function;
 	Const	   *argument = makeConst(type, typmod, collation, get_typlen(type), value, false, get_typbyval(type));
@@ -179,7 +179,7 @@ row_to_jsonb(TriggerData *trigger, HeapTuple row, List *columns)
 			(void) pushJsonbValue(&state, WJB_VALUE, &null);
 		}
 		else
-			push(&state, WJB_VALUE, to_jsonb_of(attribute->atttypid, attribute->atttypmod, attribute->attcollation, value));
+			push(&state, WJB_VALUE, pawl_to_jsonb(attribute->atttypid, attribute->atttypmod, attribute->attcollation, value));
 	}
 	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
 }
@@ -269,7 +269,7 @@ document(TriggerData *trigger, HeapTuple row, const char *setting, const char *v
 
 				if (isnull)
 					refuse_null(trigger, name, setting, value);
-				push(&state, t, to_jsonb_of(attribute->atttypid, attribute->atttypmod, attribute->attcollation, datum));
+				push(&state, t, pawl_to_jsonb(attribute->atttypid, attribute->atttypmod, attribute->attcollation, datum));
 				continue;
 			}
 			v.val.string.val = fill(trigger, row, setting, string);

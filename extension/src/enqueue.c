@@ -408,7 +408,7 @@ pawl_enqueue(const EnqueueRequest *request, int64 *new_key)
 	values[11] = CStringGetTextDatum(request->workflow_name);
 	values[12] = PointerGetDatum(request->partition_key);
 	values[13] = PointerGetDatum(request->deduplication_id);
-	values[14] = CStringGetTextDatum(pawl_user_name(GetOuterUserId()));
+	values[14] = CStringGetTextDatum(pawl_user_name(pawl_outer_role()));
 	values[15] = PointerGetDatum(request->headers);
 	values[16] = PointerGetDatum(request->attributes);
 	values[17] = PointerGetDatum(request->input);
@@ -585,7 +585,7 @@ pawl_enqueue_workflow_1_0(PG_FUNCTION_ARGS)
 	request.headers = jsonb_argument(fcinfo, 14);
 	request.attributes = jsonb_argument(fcinfo, 15);
 	pawl_check_options(jsonb_argument(fcinfo, 16), single_arguments);
-	request.role = GetOuterUserId();
+	request.role = pawl_outer_role();
 
 	id = pawl_enqueue(&request, &key);
 	if (id == NULL)
@@ -664,7 +664,7 @@ pawl_enqueue_workflows_1_0(PG_FUNCTION_ARGS)
 	request.headers = jsonb_argument(fcinfo, 11);
 	request.attributes = jsonb_argument(fcinfo, 12);
 	pawl_check_options(jsonb_argument(fcinfo, 13), plural_arguments);
-	request.role = GetOuterUserId();
+	request.role = pawl_outer_role();
 	/* Also where there is nothing to enqueue. */
 	pawl_check_name("workflow_name", request.workflow_name, PAWL_MAX_NAME);
 

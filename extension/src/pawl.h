@@ -18,11 +18,13 @@
 #include "compat.h"
 
 /* SQLSTATEs of class PW; the table of them is in docs/sql-reference.md. */
+#define ERRCODE_PAWL_FENCED MAKE_SQLSTATE('P', 'W', '0', '0', '1')
 #define ERRCODE_PAWL_ID_EXISTS MAKE_SQLSTATE('P', 'W', '0', '0', '2')
 #define ERRCODE_PAWL_UNKNOWN_WORKER MAKE_SQLSTATE('P', 'W', '0', '0', '4')
 #define ERRCODE_PAWL_UNKNOWN_QUEUE MAKE_SQLSTATE('P', 'W', '0', '0', '5')
 #define ERRCODE_PAWL_NO_ACCESS MAKE_SQLSTATE('P', 'W', '0', '0', '6')
 #define ERRCODE_PAWL_NO_HANDLER MAKE_SQLSTATE('P', 'W', '0', '0', '7')
+#define ERRCODE_PAWL_CANCELLED MAKE_SQLSTATE('P', 'W', '0', '0', '9')
 
 /* The first key of the advisory lock of claims in progress, see claim.c; the others are in sql/worker.sql. */
 #define PAWL_CLAIM_LOCK_CLASS 0x5041574D
@@ -96,6 +98,12 @@ extern void pawl_check_options(Jsonb *options, const char *const *arguments);
 extern const char *pawl_nearest(const char *word, const char *const *candidates);
 extern const char *pawl_near(const char *word, const char *const *candidates);
 extern text *pawl_make_uuid7(void);
+
+/* Functions as workflows: handler.c */
+extern Oid	pawl_outer_role(void);
+
+/* Values of any type: change_trigger.c */
+extern Jsonb *pawl_to_jsonb(Oid type, int32 typmod, Oid collation, Datum value);
 
 /* Marks of this transaction: marks.c */
 extern void pawl_init_marks(void);

@@ -54,7 +54,10 @@ SELECT count(*) FROM $(claim 1) c, pawl.perform_calls(:'worker', array_fill(c.wo
     '{event,stream,closing,progress,child,approval}', '{1,2,3,4,5,6}', '{set_event,write_stream,close_stream,merge_attributes,start_child,receive}',
     ARRAY['{"key": "e", "value": {"at": 1}}', '{"key": "s", "value": "x"}', '{"key": "s"}', '{"attributes": {"a": 1}}', '{"workflow_name": "later"}', '{}']::jsonb[],
     array_fill(now(), ARRAY[6]));
-INSERT INTO pawl.sql_handler (workflow_name, workflow_version, function_signature, role_name, created_by) VALUES ('n', 1, 'app.f(jsonb)', 'r', 'c');
+CREATE SCHEMA app;
+CREATE FUNCTION app.twice(jsonb) RETURNS integer LANGUAGE sql AS 'SELECT 2 * (\$1 ->> ''n'')::integer';
+SELECT pawl.create_handler('twice', 'app.twice(jsonb)');
+SELECT pawl.cancel_workflow('running-5', 'too late');
 SELECT count(*) FROM (SELECT workflow_key, epoch FROM pawl.workflow WHERE workflow_id = 'parked') c, pawl.park_workflows(:'worker', ARRAY[c.workflow_key], ARRAY[c.epoch], '{approval}');
 SELECT pawl.send_message('parked', '{"é": 1}', 'other', 'key');
 INSERT INTO pawl.waiter SELECT 1, 2, 'w';
@@ -95,6 +98,10 @@ restored_copy() {
         "$(sql "$1" "UPDATE pawl.worker SET heartbeat_at = now() - interval '1 minute';
             $register
             SELECT count(*) FROM $(claim 100)" | tr '\n' ' ')" 'f 6 '
+    check "$2: an SQL handler runs" "$(sql "$1" "$register
+        SELECT pawl.enqueue_workflow('twice', '{\"n\": 21}', workflow_id => 'doubled');
+        SELECT sql_handler, pawl.run_handler(:'worker', workflow_key, epoch) FROM $(claim 1);
+        SELECT output FROM pawl.workflows WHERE workflow_id = 'doubled'" | tr '\n' ' ')" 'f doubled t| 42 '
     check "$2: sequences go on" "$(sql "$1" "SELECT pawl.enqueue_workflow('ship', workflow_id => 'new');
         SELECT workflow_key > (SELECT max(workflow_key) FROM (SELECT workflow_key FROM pawl.workflow WHERE workflow_id <> 'new'
             UNION ALL SELECT workflow_key FROM pawl.workflow_history) o) FROM pawl.workflow WHERE workflow_id = 'new';

@@ -68,7 +68,7 @@ SELECT pawl.cancel_workflow('busy', 'first'), pawl.cancel_workflow('busy', 'seco
 SELECT status, cancel_requested_at IS NOT NULL AS asked FROM pawl.workflows WHERE workflow_id = 'busy';
 SELECT cancel_requested_at, cancel_reason FROM pawl.workflow WHERE workflow_id = 'busy';
 SELECT DISTINCT s.workflow_key = pg_temp.key('busy') AS told, worker_id FROM pawl.signal s;
--- What take_signals does with it: the first one counts.
+-- A worker takes the signal: the first one counts.
 SELECT pawl.apply_cancel_requests(ARRAY[pg_temp.key('busy')]);
 SELECT cancel_requested_at IS NOT NULL AS asked, cancel_reason, cancelled_by, cancel_note, status, claimed_by IS NOT NULL AS claimed
     FROM pawl.workflow WHERE workflow_id = 'busy';

@@ -69,7 +69,8 @@ SELECT count(*) FROM pawl.claim_workflows(:w4, 100, '{bill}', '{6}', NULL);
 -- An SQL handler is offered by everybody, and is a version like any other.
 SELECT pg_temp.fill();
 INSERT INTO pawl.workflow (workflow_id, workflow_name, enqueued_by, rank, ready_key, input) VALUES ('books', 'close', 'x', 1, nextval('pawl.key_seq'), '{}');
-INSERT INTO pawl.sql_handler (workflow_name, workflow_version, function_signature, role_name, created_by) VALUES ('close', 1, 'f(jsonb)', 'r', 'r'), ('ship', 3, 'f(jsonb)', 'r', 'r');
+INSERT INTO pawl.sql_handler (workflow_name, workflow_version, function_signature, function_owner, search_path, role_name, created_by)
+    VALUES ('close', 1, 'f(jsonb)', 'r', '', 'r', 'r'), ('ship', 3, 'f(jsonb)', 'r', '', 'r', 'r');
 SELECT pawl.mark_offers();
 SELECT workflow_id, workflow_version, sql_handler FROM pawl.claim_workflows(:w4, 100, '{ship}', '{4}', NULL) ORDER BY 1;
 SELECT pg_temp.fill();
