@@ -20,7 +20,7 @@ let package = Package(
         .target(name: "CPawlPlugin"),
         // The SDK's ELF note, in a target of its own because the host links CPawlPlugin too.
         .target(name: "CPawlNote", dependencies: ["CPawlPlugin"]),
-        .target(name: "Pawl", dependencies: ["CPawlPlugin", "CPawlNote"]),
+        .target(name: "Pawl", dependencies: ["CPawlPlugin", "CPawlNote", "Locking"]),
         .target(name: "PostgresClient", dependencies: ["CLibPQ", "Locking"]),
         .target(name: "Locking"),
         .target(

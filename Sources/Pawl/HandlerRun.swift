@@ -1,11 +1,14 @@
 internal import CPawlPlugin
 internal import FoundationEssentials
+internal import Locking
 internal import Synchronization
 
 /// How a handler's run ended.
 enum RunEnd: Sendable {
     case success(Data)
     case failure(WorkflowFailure)
+    /// It was told that the workflow is being cancelled.
+    case cancelled
     case stopped
 }
 
@@ -13,11 +16,20 @@ enum RunEnd: Sendable {
 ///
 /// The gate is needed because the host may free its side as soon as the run has finished, while a task that the handler left behind, or
 /// another branch of an abandoned run, can still be about to call.
-// Unchecked: `gate` orders every access to `end`; `task` is touched on the delivery thread only.
+// Unchecked: `gate` orders every access to `outcome`; the host's two pointers are made for any thread.
 final class HandlerRun: @unchecked Sendable {
     let identity: WorkflowIdentity
-    /// The task that runs the handler. It keeps this run only until it ends.
-    var task: Task<Void, Never>?
+    /// What several threads share.
+    private struct Shared {
+        /// The task that runs the handler, and the one that undoes. They keep this run only until they end.
+        var handler: Task<Void, Never>?
+        var compensating: Task<RunEnd, Never>?
+        var interruptedBy: pawl_status?
+        var timedBodies: [pawl_scope: TimedBody] = [:]
+        var compensations: [Compensation] = []
+    }
+
+    private let shared = Locked(Shared())
     private let host: PluginHost
     private let run: OpaquePointer
     /// Calls inside the host, times `call`, plus the bits `closed` and `finished`.
@@ -36,6 +48,59 @@ final class HandlerRun: @unchecked Sendable {
         self.run = run
         self.identity = identity
     }
+
+    // MARK: The handler's task
+
+    /// Starts the handler. The host may interrupt it from here on.
+    func start(_ body: @escaping @Sendable () async -> Void) {
+        let task = Task.detached { await body() }
+        let isInterrupted = shared.withLock { shared in
+            shared.handler = task
+            return shared.interruptedBy != nil
+        }
+        if isInterrupted { task.cancel() }
+    }
+
+    /// The host wants the run to stop soon, so whatever runs in a body hears of it as task cancellation. Durable calls do not look at that: the host
+    /// answers them. Compensations only hear of a stop.
+    func interrupt(_ reason: pawl_status) {
+        let (handler, compensating) = shared.withLock { shared in
+            if shared.interruptedBy != PawlStatus.stopped { shared.interruptedBy = reason }
+            return (shared.handler, reason == PawlStatus.stopped ? shared.compensating : nil)
+        }
+        handler?.cancel()
+        compensating?.cancel()
+    }
+
+    /// Runs `body` in a task that only a stop of the run cancels.
+    func runCompensating(_ body: @escaping @Sendable () async -> RunEnd) async -> RunEnd {
+        let task = Task.detached { await body() }
+        let isStopped = shared.withLock { shared in
+            shared.compensating = task
+            return shared.interruptedBy == PawlStatus.stopped
+        }
+        if isStopped { task.cancel() }
+        return await task.value
+    }
+
+    /// What is to be undone, the last one first; nothing is left.
+    func takeCompensations() -> [Compensation] {
+        shared.withLock { shared in
+            defer { shared.compensations = [] }
+            return shared.compensations.reversed()
+        }
+    }
+
+    func add(_ compensation: Compensation) { shared.withLock { $0.compensations.append(compensation) } }
+
+    /// nil: none any more.
+    func setTimedBody(_ body: TimedBody?, in scope: pawl_scope) { shared.withLock { $0.timedBodies[scope] = body } }
+
+    func interruptStep(in scope: pawl_scope) { shared.withLock { $0.timedBodies[scope] }?.interrupt() }
+
+    // MARK: Calls
+
+    func offers(_ function: HostFunction) -> Bool { function.isOffered(by: host) }
 
     /// Calls the host. nil: the run has ended, and the host was not called.
     func call<Answer>(_ body: (PluginHost, OpaquePointer) -> Answer) -> Answer? {
@@ -74,9 +139,8 @@ final class HandlerRun: @unchecked Sendable {
             }
         case .failure(let failure):
             failure.withResult { host.pointee.finish(run, $0) }
-        case .stopped:
-            var result = pawl_result(size: PawlSize.result, status: PawlStatus.stopped, value: pawl_bytes(), error: nil)
-            host.pointee.finish(run, &result)
+        case .cancelled: withStatus(PawlStatus.cancelled) { host.pointee.finish(run, $0) }
+        case .stopped: withStatus(PawlStatus.stopped) { host.pointee.finish(run, $0) }
         }
     }
 

@@ -7,10 +7,13 @@ internal import FoundationEssentials
 enum PawlStatus {
     static let ok: pawl_status = 0
     static let execute: pawl_status = 1
+    static let none: pawl_status = 2
     static let error: pawl_status = 3
+    static let cancelled: pawl_status = 4
     static let stopped: pawl_status = 5
     static let misuse: pawl_status = 6
     static let retry: pawl_status = 7
+    static let pending: pawl_status = 8
 }
 
 enum PawlScope {
@@ -21,7 +24,33 @@ enum PawlScope {
 enum PawlSize {
     static let result = UInt32(MemoryLayout<pawl_result>.size)
     static let error = UInt32(MemoryLayout<pawl_error>.size)
+    static let retry = UInt32(MemoryLayout<pawl_retry>.size)
+    static let stepOptions = UInt32(MemoryLayout<pawl_step_options>.size)
     static let transactionOptions = UInt32(MemoryLayout<pawl_transaction_options>.size)
+}
+
+/// Functions of the host that came after its first ones: the size that its table has if it offers them.
+struct HostFunction: Sendable {
+    let name: String
+    private let offset: Int
+
+    private init(_ name: String, _ offset: Int?) {
+        self.name = name
+        self.offset = offset ?? .max - MemoryLayout<UnsafeRawPointer>.size
+    }
+
+    /// The last of those that every host has.
+    static let query = HostFunction("query", MemoryLayout<pawl_host>.offset(of: \.query))
+    static let call = HostFunction("call", MemoryLayout<pawl_host>.offset(of: \.call))
+    static let offer = HostFunction("offer", MemoryLayout<pawl_host>.offset(of: \.offer))
+    static let emit = HostFunction("emit", MemoryLayout<pawl_host>.offset(of: \.emit))
+    static let compensate = HostFunction("compensate", MemoryLayout<pawl_host>.offset(of: \.compensate))
+    static let continueAsNew = HostFunction("continue_as_new", MemoryLayout<pawl_host>.offset(of: \.continue_as_new))
+    static let closeBranch = HostFunction("close_branch", MemoryLayout<pawl_host>.offset(of: \.close_branch))
+    static let isCancelled = HostFunction("is_cancelled", MemoryLayout<pawl_host>.offset(of: \.is_cancelled))
+    static let attempt = HostFunction("attempt", MemoryLayout<pawl_host>.offset(of: \.attempt))
+
+    func isOffered(by host: PluginHost) -> Bool { Int(host.pointee.size) >= offset + MemoryLayout<UnsafeRawPointer>.size }
 }
 
 extension pawl_bytes {
@@ -99,21 +128,22 @@ extension WorkflowFailure {
             code: error.pointee.code.copiedString, type: error.pointee.type.copiedString, message: error.pointee.message.copiedString,
             detail: error.pointee.detail.copiedDataIfPresent,
             step: hasOrigin && error.pointee.step.data != nil ? error.pointee.step.copiedString : nil,
-            cause: hasOrigin ? error.pointee.cause.copiedDataIfPresent : nil, attempt: hasOrigin ? error.pointee.attempt : 0)
+            causeJSON: hasOrigin ? error.pointee.cause.copiedDataIfPresent : nil,
+            attempt: hasOrigin && error.pointee.attempt > 0 ? Int(error.pointee.attempt) : nil)
     }
 
-    /// Hands the failure over as a result with `PAWL_ERROR`.
-    func withResult<Result>(_ body: (UnsafePointer<pawl_result>) -> Result) -> Result {
+    /// Hands the failure over as a result with `PAWL_ERROR`. `isFinal`: a failed step is not to be tried again.
+    func withResult<Result>(isFinal: Bool = false, _ body: (UnsafePointer<pawl_result>) -> Result) -> Result {
         code.withBytes { code in
             type.withBytes { type in
                 message.withBytes { message in
                     (detail ?? Data()).withBytes { detailBytes in
                         (step ?? "").withBytes { stepBytes in
-                            (cause ?? Data()).withBytes { causeBytes in
+                            (causeJSON ?? Data()).withBytes { causeBytes in
                                 var error = pawl_error(
-                                    size: PawlSize.error, flags: 0, code: code, type: type, message: message,
+                                    size: PawlSize.error, flags: isFinal ? UInt32(PAWL_ERROR_FINAL) : 0, code: code, type: type, message: message,
                                     detail: detail == nil ? pawl_bytes() : detailBytes, step: step == nil ? pawl_bytes() : stepBytes,
-                                    cause: cause == nil ? pawl_bytes() : causeBytes, attempt: attempt, reserved: 0)
+                                    cause: causeJSON == nil ? pawl_bytes() : causeBytes, attempt: Int32(clamping: attempt ?? 0), reserved: 0)
                                 return withUnsafePointer(to: &error) { error in
                                     var result = pawl_result(
                                         size: PawlSize.result, status: PawlStatus.error, value: pawl_bytes(), error: error)
@@ -129,9 +159,9 @@ extension WorkflowFailure {
 }
 
 /// How a step came out, on its way to the host.
-enum StepOutcome {
+enum StepOutcome: Sendable {
     case success(Data)
-    case failure(WorkflowFailure)
+    case failure(WorkflowFailure, isFinal: Bool)
 
     func withResult<Result>(_ body: (UnsafePointer<pawl_result>) -> Result) -> Result {
         switch self {
@@ -140,10 +170,16 @@ enum StepOutcome {
                 var result = pawl_result(size: PawlSize.result, status: PawlStatus.ok, value: value, error: nil)
                 return body(&result)
             }
-        case .failure(let failure):
-            return failure.withResult(body)
+        case .failure(let failure, let isFinal):
+            return failure.withResult(isFinal: isFinal, body)
         }
     }
+}
+
+/// Hands over a result that is only a status.
+func withStatus<Result>(_ status: pawl_status, _ body: (UnsafePointer<pawl_result>) -> Result) -> Result {
+    var result = pawl_result(size: PawlSize.result, status: status, value: pawl_bytes(), error: nil)
+    return body(&result)
 }
 
 /// The completion of every asynchronous call: its context is the continuation itself.
@@ -153,14 +189,9 @@ func resumeContinuation(context: UnsafeMutableRawPointer?, result: UnsafePointer
     unsafeBitCast(context, to: UnsafeContinuation<HostReply?, Never>.self).resume(returning: HostReply(result.pointee))
 }
 
-/// The completion of a call that answers before it returns: its context points at the caller's variable.
-func keepReply(context: UnsafeMutableRawPointer?, result: UnsafePointer<pawl_result>?) {
-    guard let context, let result else { return }
-    context.assumingMemoryBound(to: HostReply?.self).pointee = HostReply(result.pointee)
-}
-
 extension HandlerRun {
-    /// Makes an asynchronous call; `body` must hand `resumeContinuation` and the context to the host.
+    /// Makes an asynchronous call; `body` must hand `resumeContinuation` and the context to the host. Task cancellation does not touch it: the host
+    /// answers a cancelled workflow.
     func callAsynchronously(
         _ body: (PluginHost, OpaquePointer, UnsafeMutableRawPointer) -> Void
     ) async throws -> HostReply {
@@ -173,17 +204,29 @@ extension HandlerRun {
         return reply
     }
 
-    /// Makes a call that answers at once, with `PAWL_EXECUTE` or by calling `keepReply`. nil: execute.
+    /// Makes a call that answers at once with `PAWL_EXECUTE`, or by calling `resumeContinuation`, now or (after `PAWL_PENDING`) later.
+    /// nil: execute.
     func begin(
         _ body: (PluginHost, OpaquePointer, UnsafeMutableRawPointer) -> pawl_status
     ) async throws -> HostReply? {
-        var reply: HostReply?
-        let status = withUnsafeMutablePointer(to: &reply) { reply in
-            call { host, run in body(host, run, UnsafeMutableRawPointer(reply)) }
+        let reply = await withUnsafeContinuation { (continuation: UnsafeContinuation<HostReply?, Never>) in
+            let context = unsafeBitCast(continuation, to: UnsafeMutableRawPointer.self)
+            let status = call { host, run in body(host, run, context) }
+            if status == nil { continuation.resume(returning: nil) }
+            // The host calls the completion for everything else.
+            if status == PawlStatus.execute { continuation.resume(returning: HostReply(status: PawlStatus.execute, value: Data(), failure: nil)) }
         }
-        guard let status else { try await refuse() }
-        if status == PawlStatus.execute { return nil }
-        return reply ?? HostReply(status: status, value: Data(), failure: nil)
+        guard let reply else { try await refuse() }
+        return reply.status == PawlStatus.execute ? nil : reply
+    }
+
+    /// An error that names what this host lacks.
+    func require(_ function: HostFunction) throws {
+        guard offers(function) else {
+            throw WorkflowMisuse(
+                code: "host_too_old",
+                message: "this pawld is older than the SDK and has no function \"\(function.name)\"; update pawld, or build the plugin with its SDK")
+        }
     }
 
     /// The value of a reply, or the error that the handler sees.
@@ -193,6 +236,8 @@ extension HandlerRun {
             return reply.value.isEmpty ? PayloadCoding.null : reply.value
         case PawlStatus.error:
             throw reply.failure ?? WorkflowFailure(code: "unknown", message: "\"\(name)\" failed, and the host gave no reason")
+        case PawlStatus.cancelled:
+            throw WorkflowCancelled()
         case PawlStatus.stopped:
             try await stop()
         case PawlStatus.misuse where scope == PawlScope.invalid:

@@ -51,6 +51,13 @@ enum PayloadCoding {
         }
     }
 
+    /// The same bytes for the same value, so that a replay has an equal failure.
+    static func encode(sorted value: JSONValue) throws -> Data {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.withoutEscapingSlashes, .sortedKeys]
+        return try encoder.encode(value)
+    }
+
     static func decode<Value: Decodable>(_ type: Value.Type, from json: Data) throws -> Value {
         try decoder.decode(type, from: json)
     }
@@ -97,6 +104,26 @@ enum PayloadCoding {
         }
     }
 
+    /// A value that came from outside the workflow (a message, an event, a child's output): what does not fit is a failure that the handler may catch.
+    static func decodeReceived<Value: Decodable>(_ type: Value.Type, from json: Data, code: String, what: String) throws -> Value {
+        do {
+            return try decode(type, from: json)
+        } catch {
+            let (path, sentence) = problem(error)
+            throw WorkflowFailure(
+                code: code, type: String(describing: type), message: "\(what) is no \(type): \(sentence)", detail: try? encode(["path": path]))
+        }
+    }
+
+    /// A value on its way out of the workflow.
+    static func encodeSent(_ value: some Encodable, what: String) throws -> Data {
+        do {
+            return try encode(value)
+        } catch {
+            throw WorkflowFailure(code: "bad_value", message: "\(what) cannot be written as JSON: \(problem(error).sentence)")
+        }
+    }
+
     /// Where in the JSON a coding error is, and what it is.
     static func problem(_ error: any Error) -> (path: String, sentence: String) {
         switch error {
@@ -120,7 +147,24 @@ enum PayloadCoding {
     /// `$.items[2].quantity`
     static func jsonPath(_ codingPath: [any CodingKey]) -> String {
         codingPath.reduce(into: "$") { path, key in
-            if let index = key.intValue { path += "[\(index)]" } else { path += ".\(key.stringValue)" }
+            if let index = key.intValue {
+                path += "[\(index)]"
+            } else if !key.stringValue.isEmpty, key.stringValue.utf8.allSatisfy({ $0 >= 0x80 || $0.isWord }) {
+                path += ".\(key.stringValue)"
+            } else {
+                path += "[\(String(decoding: CallArguments.quoted(key.stringValue), as: UTF8.self))]"
+            }
+        }
+    }
+}
+
+extension UInt8 {
+    fileprivate var isWord: Bool {
+        switch self {
+        case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "_"),
+            UInt8(ascii: "-"):
+            true
+        default: false
         }
     }
 }

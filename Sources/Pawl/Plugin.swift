@@ -32,7 +32,8 @@ public struct Plugin: Sendable {
         // Also keeps the ELF note in the library: see CPawlNote.
         _ = pawl_sdk_note()
         guard host.pointee.interface_version == UInt32(PAWL_INTERFACE_VERSION) else { return Refusal.interfaceVersion.rawValue }
-        guard host.pointee.size >= UInt32(MemoryLayout<pawl_host>.size) else { return Refusal.olderHost.rawValue }
+        // Functions that came later are asked for where they are used.
+        guard HostFunction.query.isOffered(by: host) else { return Refusal.olderHost.rawValue }
         for workflow in workflows {
             if let problem = workflow.register(with: host) {
                 problem.withBytes { host.pointee.log(host.pointee.host, nil, WorkflowLog.Level.error.rawValue, $0) }

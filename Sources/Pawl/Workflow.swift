@@ -13,6 +13,37 @@ public struct Workflow: Sendable {
     public let version: Int
     /// Input and output as JSON texts.
     let run: @Sendable (WorkflowContext, Data) async throws -> Data
+    private var compensationLimit: Duration = .hours(1)
+
+    /// The same workflow with another limit for all of its compensations together, instead of one hour.
+    ///
+    /// It counts from when the first one begins, and anew if a crash or restart interrupts them. An attempt that runs when the time is over is given up, and
+    /// those that have not run by then are recorded as failed, with code `timeout`.
+    public func compensationLimit(_ limit: Duration) -> Workflow {
+        var copy = self
+        copy.compensationLimit = limit
+        return copy
+    }
+
+    /// Runs the handler, and what it wants undone if it fails.
+    fileprivate func end(of run: HandlerRun, input: Data) async -> RunEnd {
+        let end: RunEnd
+        do {
+            end = .success(try await self.run(WorkflowContext(run: run, scope: PawlScope.root), input))
+        } catch is WorkflowStopped {
+            return .stopped
+        } catch is WorkflowCancelled {
+            end = .cancelled
+        } catch {
+            end = .failure(WorkflowFailure(recording: error))
+        }
+        let compensations = run.takeCompensations()
+        if compensations.isEmpty { return end }
+        // Code that swallowed the cancellation has done nothing since that counts.
+        if run.isCancelled { return await run.compensate(compensations, after: .cancelled, limit: compensationLimit) }
+        if case .success = end { return end }
+        return await run.compensate(compensations, after: end, limit: compensationLimit)
+    }
 
     /// Declares a workflow that reads its input as `Input` and ends with an `Output`.
     public init<Input: Decodable & Sendable, Output: Encodable & Sendable>(
@@ -69,7 +100,7 @@ public struct Workflow: Sendable {
             var handler = pawl_handler(
                 size: UInt32(MemoryLayout<pawl_handler>.size), workflow_version: version32, workflow_name: name,
                 context: registration.toOpaque(),
-                start: startRun, interrupt: interruptRun, release: releaseRun, interrupt_step: nil)
+                start: startRun, interrupt: interruptRun, release: releaseRun, interrupt_step: interruptStep)
             return host.pointee.register_handler(host.pointee.host, &handler)
         }
         guard status == PawlStatus.ok else {
@@ -93,7 +124,7 @@ private final class Registration: Sendable {
     }
 }
 
-// The three functions the host calls, on the plugin's delivery thread, one at a time.
+// The four functions the host calls, on the plugin's delivery thread, one at a time.
 
 private func startRun(
     context: UnsafeMutableRawPointer?, run: OpaquePointer?, start: UnsafePointer<pawl_start>?
@@ -102,24 +133,19 @@ private func startRun(
     let registration = Unmanaged<Registration>.fromOpaque(context).takeUnretainedValue()
     let workflow = registration.workflow
     let input = start.pointee.input.copiedData
-    let handlerRun = HandlerRun(host: registration.host, run: run, identity: WorkflowIdentity(start.pointee))
-    handlerRun.task = Task.detached {
-        let end: RunEnd
-        do {
-            end = .success(try await workflow.run(WorkflowContext(run: handlerRun, scope: PawlScope.root), input))
-        } catch is WorkflowStopped {
-            end = .stopped
-        } catch {
-            end = .failure(WorkflowFailure(recording: error))
-        }
-        handlerRun.end(end)
-    }
+    let handlerRun = HandlerRun(host: registration.host, run: run, identity: WorkflowIdentity(start))
+    handlerRun.start { handlerRun.end(await workflow.end(of: handlerRun, input: input)) }
     return Unmanaged.passRetained(handlerRun).toOpaque()
 }
 
 private func interruptRun(context: UnsafeMutableRawPointer?, reason: pawl_status) {
     guard let context else { return }
-    Unmanaged<HandlerRun>.fromOpaque(context).takeUnretainedValue().task?.cancel()
+    Unmanaged<HandlerRun>.fromOpaque(context).takeUnretainedValue().interrupt(reason)
+}
+
+private func interruptStep(context: UnsafeMutableRawPointer?, scope: pawl_scope) {
+    guard let context else { return }
+    Unmanaged<HandlerRun>.fromOpaque(context).takeUnretainedValue().interruptStep(in: scope)
 }
 
 private func releaseRun(context: UnsafeMutableRawPointer?) {

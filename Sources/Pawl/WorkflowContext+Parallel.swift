@@ -13,20 +13,22 @@ extension WorkflowContext {
         _ body: @escaping @Sendable (WorkflowContext, Item) async throws -> Value
     ) async throws -> [Value] {
         let run = self.run, scope = self.scope
-        // In the items' order, before any of them starts: repeats are counted as they come.
-        let branches = items.map { item in (item, run.branch("\(name)[\(id(item))]", of: scope)) }
+        let items = Array(items)
         let results = await withTaskGroup(of: (Int, Result<Value, any Error>).self) { group in
-            var results = [Result<Value, any Error>?](repeating: nil, count: branches.count)
+            var results = [Result<Value, any Error>?](repeating: nil, count: items.count)
             var running = 0
-            for (index, (item, scope)) in branches.enumerated() {
+            for (index, item) in items.enumerated() {
                 if running >= max(1, limit ?? .max), let (done, result) = await group.next() {
                     results[done] = result
                     running -= 1
                 }
                 running += 1
+                // In the items' order, so that repeats are counted as they come; and not before its turn, for a branch that nobody uses yet would
+                // keep the workflow from giving up its place while the others wait.
+                let branch = run.branch("\(name)[\(id(item))]", of: scope)
                 group.addTask {
                     do {
-                        return (index, .success(try await body(WorkflowContext(run: run, scope: scope), item)))
+                        return (index, .success(try await body(WorkflowContext(run: run, scope: branch), item)))
                     } catch {
                         return (index, .failure(error))
                     }
@@ -42,7 +44,8 @@ extension WorkflowContext {
             switch result {
             case .success(let value): values.append(value)
             case .failure(let stopped as WorkflowStopped): throw stopped
-            case .failure(let error): failure = failure ?? error
+            // It may have come to some of them only, and is no outcome of theirs.
+            case .failure(let error): if !(failure is WorkflowCancelled), failure == nil || error is WorkflowCancelled { failure = error }
             case nil: break
             }
         }

@@ -24,17 +24,18 @@ public struct WorkflowFailure: Error, Sendable, Hashable {
     public let detail: Data?
     /// The full name of the step that failed; nil for one that did not come from a step.
     public let step: String?
-    /// The error beneath, as JSON, and which attempt it was (0: none is known): passed on as they are.
-    let cause: Data?
-    let attempt: Int32
+    /// Which attempt of the step it was, from 1; nil if it did not come from a step.
+    public let attempt: Int?
+    /// The error beneath, as JSON, for ``cause``.
+    let causeJSON: Data?
 
-    init(code: String, type: String, message: String, detail: Data?, step: String? = nil, cause: Data? = nil, attempt: Int32 = 0) {
+    init(code: String, type: String, message: String, detail: Data?, step: String? = nil, causeJSON: Data? = nil, attempt: Int? = nil) {
         self.code = code
         self.type = type
         self.message = message
         self.detail = detail
         self.step = step
-        self.cause = cause
+        self.causeJSON = causeJSON
         self.attempt = attempt
     }
 
@@ -54,6 +55,9 @@ public struct WorkflowFailure: Error, Sendable, Hashable {
         return try? PayloadCoding.decode(failure, from: detail)
     }
 
+    /// The error beneath: of a child workflow that failed, the error that it ended with.
+    public var cause: WorkflowFailure? { causeJSON.flatMap { try? PayloadCoding.decode(RecordedFailure.self, from: $0).failure } }
+
     /// ``detail``, read as a value of your own type.
     public func detail<Value: Decodable>(as value: Value.Type) throws -> Value? {
         try detail.map { try PayloadCoding.decode(value, from: $0) }
@@ -64,6 +68,8 @@ public struct WorkflowFailure: Error, Sendable, Hashable {
         switch error {
         case let failure as WorkflowFailure:
             self = failure
+        case is WorkflowCancelled:
+            self.init(code: "cancelled", type: "WorkflowCancelled", message: "the workflow is being cancelled", detail: nil)
         case let misuse as WorkflowMisuse:
             self.init(code: misuse.code, type: "WorkflowMisuse", message: misuse.message, detail: nil)
         case let described as any CodedError:
@@ -125,6 +131,14 @@ public struct WorkflowStopped: Error, Sendable {
     init() {}
 }
 
+/// The workflow is being cancelled, or its deadline has passed: thrown by every call of the context from then on, except in compensations.
+///
+/// Let it leave the handler. However the handler ends, the workflow ends as cancelled (or as failed, reason `timeout`), after what was registered with
+/// ``WorkflowContext/compensate(_:retry:attemptTimeout:_:)`` has run.
+public struct WorkflowCancelled: Error, Sendable {
+    init() {}
+}
+
 /// The handler broke a rule, such as a second call on a context that is busy, or a step whose recorded result is of another type.
 public struct WorkflowMisuse: Error, Sendable, CustomStringConvertible {
     /// A short stable word.
@@ -136,5 +150,24 @@ public struct WorkflowMisuse: Error, Sendable, CustomStringConvertible {
     init(code: String, message: String) {
         self.code = code
         self.message = message
+    }
+}
+
+/// The form in which PostgreSQL keeps an error.
+struct RecordedFailure: Decodable {
+    let failure: WorkflowFailure
+
+    private enum CodingKeys: String, CodingKey { case code, type, message, step, attempt, detail, cause }
+
+    init(from decoder: any Decoder) throws {
+        let members = try decoder.container(keyedBy: CodingKeys.self)
+        func json(_ key: CodingKeys) throws -> Data? {
+            try members.decodeIfPresent(JSONValue.self, forKey: key).map { try PayloadCoding.encode(sorted: $0) }
+        }
+        failure = WorkflowFailure(
+            code: try members.decodeIfPresent(String.self, forKey: .code) ?? "", type: try members.decodeIfPresent(String.self, forKey: .type) ?? "",
+            message: try members.decodeIfPresent(String.self, forKey: .message) ?? "", detail: try json(.detail),
+            step: try members.decodeIfPresent(String.self, forKey: .step), causeJSON: try json(.cause),
+            attempt: try members.decodeIfPresent(Int.self, forKey: .attempt))
     }
 }

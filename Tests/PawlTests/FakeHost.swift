@@ -30,8 +30,8 @@ final class FakeHost: Sendable {
                 size: UInt32(size), interface_version: version, host: nil,
                 register_handler: fakeRegisterHandler, log: fakeLog, finish: fakeFinish, branch: fakeBranch, step_begin: fakeStepBegin,
                 step_end: fakeEnd, transaction_begin: fakeTransactionBegin, transaction_execute: fakeExecute, transaction_end: fakeEnd,
-                query: fakeQuery, call: nil, offer: nil, emit: nil, compensate: nil, continue_as_new: nil, close_branch: nil, is_cancelled: nil,
-                attempt: nil))
+                query: fakeQuery, call: fakeCall, offer: fakeOffer, emit: fakeEmit, compensate: fakeCompensate,
+                continue_as_new: fakeContinueAsNew, close_branch: fakeCloseBranch, is_cancelled: fakeIsCancelled, attempt: fakeAttempt))
         table.pointee.host = Unmanaged.passUnretained(self).toOpaque()
         registered = plugin.register(with: table)
     }
@@ -40,10 +40,10 @@ final class FakeHost: Sendable {
     func start(
         _ name: String, version: Int32 = 1, input: String = "null", recorded: [String: FakeRun.Record] = [:],
         headers: String? = nil, retries: Int = 0, sql: @escaping @Sendable (String, [String?]) -> FakeRun.SQLAnswer = { _, _ in .rows("") },
-        holding: Bool = false
+        holding: Bool = false, world: FakeRun.World = FakeRun.World()
     ) throws -> FakeRun {
         let handler = try #require(handlers.withLock { $0[HandlerKey(name: name, version: version)] })
-        let run = FakeRun(host: self, handler: handler, recorded: recorded, sql: sql, retries: retries, holding: holding)
+        let run = FakeRun(host: self, handler: handler, recorded: recorded, sql: sql, retries: retries, holding: holding, world: world)
         delivery.sync {
             let pointer = OpaquePointer(Unmanaged.passRetained(run).toOpaque())
             name.withBytes { name in
@@ -55,7 +55,8 @@ final class FakeHost: Sendable {
                                     size: UInt32(MemoryLayout<pawl_start>.size), workflow_version: version, recoveries: 2, priority: -3,
                                     workflow_id: id, workflow_name: name, queue: queue, partition_key: pawl_bytes(), input: input,
                                     headers: headers == nil ? pawl_bytes() : headerBytes, attributes: pawl_bytes(),
-                                    created_at: 1_763_721_136_123_456, deadline_at: 0, parent_workflow_id: pawl_bytes(), attempt: 1, reserved: 0)
+                                    created_at: 1_763_721_136_123_456, deadline_at: 1_763_807_536_000_000, parent_workflow_id: queue, attempt: 4,
+                                    reserved: 0)
                                 let context = handler.start(handler.context, pointer, &start)
                                 run.state.withLock { $0.context = Word(context) }
                             }
@@ -70,10 +71,10 @@ final class FakeHost: Sendable {
     /// Runs to the end and releases.
     func run(
         _ name: String, version: Int32 = 1, input: String = "null", recorded: [String: FakeRun.Record] = [:], headers: String? = nil,
-        retries: Int = 0,
+        retries: Int = 0, world: FakeRun.World = FakeRun.World(),
         sql: @escaping @Sendable (String, [String?]) -> FakeRun.SQLAnswer = { _, _ in .rows("") }
     ) async throws -> FakeRun {
-        let run = try start(name, version: version, input: input, recorded: recorded, headers: headers, retries: retries, sql: sql)
+        let run = try start(name, version: version, input: input, recorded: recorded, headers: headers, retries: retries, sql: sql, world: world)
         await run.finished()
         run.release()
         return run
@@ -91,12 +92,65 @@ final class FakeRun: Sendable {
     enum Record: Equatable, Sendable {
         case value(kind: String, String)
         case failure(kind: String, WorkflowFailure)
+        /// So many attempts have failed, and the back-off is not over.
+        case retrying(kind: String, attempts: Int32)
 
         var kind: String {
             switch self {
-            case .value(let kind, _), .failure(let kind, _): kind
+            case .value(let kind, _), .failure(let kind, _), .retrying(let kind, _): kind
             }
         }
+    }
+
+    /// What goes on outside of the workflow.
+    struct World {
+        struct Other {
+            var status = "succeeded", output = "null", error = "null"
+            static let running = Other(status: "running")
+        }
+        /// Microseconds since 1970.
+        var now: Int64 = 1_763_721_136_000_000
+        var messages: [(topic: String, json: String)] = []
+        /// Workflows that exist.
+        var workflows: [String: Other] = [:]
+        var events: [String: String] = [:]
+        var streams: [String: (entries: [(attempt: Int, json: String)], closed: Bool)] = [:]
+    }
+
+    struct Wait {
+        var name: String
+        var kind: String
+        var arguments: String
+        var since: Int64
+        var completion: pawl_completion
+        var context: Word
+    }
+
+    struct Retry: Equatable {
+        var maxAttempts: Int32 = 5
+        var initial: Int64 = 0, maximum: Int64 = 0, attemptTimeout: Int64 = 0, timeout: Int64 = 0
+        var factor = 0.0
+        init() {}
+        init(_ retry: UnsafePointer<pawl_retry>?) {
+            guard let retry = retry?.pointee else { return }
+            if retry.max_attempts > 0 { maxAttempts = retry.max_attempts }
+            (initial, maximum, attemptTimeout, timeout) = (retry.initial_interval, retry.maximum_interval, retry.attempt_timeout, retry.timeout)
+            factor = retry.factor
+        }
+    }
+
+    struct Executing {
+        var name: String
+        var kind: String
+        var attempt: Int32 = 1
+        var retry = Retry()
+    }
+
+    struct Emission: Equatable {
+        var kind: String
+        var arguments: String
+        var step: String?
+        var attempt: Int32
     }
 
     enum SQLAnswer: Sendable {
@@ -116,8 +170,9 @@ final class FakeRun: Sendable {
         var path: String
         var counts: [String: Int] = [:]
         /// The full name and kind of what is being executed.
-        var executing: (name: String, kind: String)?
+        var executing: Executing?
         var statementFailed = false
+        var isClosed = false
     }
 
     struct State {
@@ -135,6 +190,23 @@ final class FakeRun: Sendable {
         var statements: [(sql: String, parameters: [String?])] = []
         /// transaction_end answers PAWL_RETRY this often.
         var retries = 0
+        var world = World()
+        var isCancelled = false
+        var isCompensating = false
+        /// What compensate() was called with.
+        var compensated: Outcome?
+        var continuedWith: String?
+        var waits: [pawl_scope: Wait] = [:]
+        var offers: [pawl_scope: [Int: (value: String, failure: WorkflowFailure?)]] = [:]
+        /// Offers made when no race was on in their scope.
+        var lateOffers = 0
+        var emissions: [Emission] = []
+        /// Kind and arguments of the calls that had an effect.
+        var effects: [String] = []
+        /// Of each begun step, in order.
+        var retryOptions: [Retry] = []
+        var failedAttempts: [String] = []
+        var waitWaiters: [(count: Int, CheckedContinuation<Void, Never>)] = []
         var waiters: [CheckedContinuation<Void, Never>] = []
         var heldWaiters: [CheckedContinuation<Void, Never>] = []
     }
@@ -147,12 +219,12 @@ final class FakeRun: Sendable {
 
     init(
         host: FakeHost, handler: pawl_handler, recorded: [String: Record], sql: @escaping @Sendable (String, [String?]) -> SQLAnswer,
-        retries: Int, holding: Bool
+        retries: Int, holding: Bool, world: World
     ) {
         self.host = host
         self.handler = handler
         self.sql = sql
-        state = Locked(State(recorded: recorded, holding: holding, retries: retries))
+        state = Locked(State(recorded: recorded, holding: holding, retries: retries, world: world))
     }
 
     var recorded: [String: Record] { state.withLock { $0.recorded } }
@@ -190,8 +262,11 @@ final class FakeRun: Sendable {
         host.delivery.sync {
             let (context, held) = state.withLock { state in
                 state.stopped = true
-                defer { state.held = [] }
-                return (state.context, state.held)
+                defer {
+                    state.held = []
+                    state.waits = [:]
+                }
+                return (state.context, state.held + state.waits.values.map { ($0.completion, $0.context) })
             }
             handler.interrupt(context.pointer, PawlStatus.stopped)
             for (completion, word) in held {
@@ -255,10 +330,11 @@ final class FakeRun: Sendable {
     /// The full name of the next call of that name in the scope.
     enum Beginning {
         case execute(String)
+        case pending
         case answer(pawl_status, String, WorkflowFailure?)
     }
 
-    func begin(_ scope: pawl_scope, _ name: String, kind: String) -> Beginning {
+    func begin(_ scope: pawl_scope, _ name: String, kind: String, retry: Retry = Retry()) -> Beginning {
         state.withLock { state in
             if state.stopped {
                 state.stoppedAnswers += 1
@@ -266,19 +342,28 @@ final class FakeRun: Sendable {
             }
             guard var here = state.scopes[scope] else { return .misuse("unknown_scope", "unknown scope") }
             if let executing = here.executing { return .misuse("busy_scope", "the scope is busy with \(executing.name)") }
-            here.counts[name, default: 0] += 1
-            let count = here.counts[name]!
-            let full = here.path + name + (count > 1 ? "#\(count)" : "")
+            guard !name.isEmpty, name.utf8.count <= 128 else { return .misuse("bad_step_name", "a step's name has 1 to 128 bytes") }
+            if kind == "compensation", !state.isCompensating { return .misuse("compensation_too_early", "compensate() was not called") }
+            let path = kind == "compensation" ? "%compensate/" + here.path : here.path
+            let counted = kind == "compensation" ? "%" + name : name
+            here.counts[counted, default: 0] += 1
+            let count = here.counts[counted]!
+            let full = path + name + (count > 1 ? "#\(count)" : "")
             defer { state.scopes[scope] = here }
+            let mayBegin = kind == "compensation" || !(state.isCancelled || state.isCompensating)
             switch state.recorded[full] {
-            case nil:
-                here.executing = (full, kind)
-                here.statementFailed = false
-                return .execute(full)
             case .some(let record) where record.kind != kind:
                 return .misuse("determinism", "\(full) was recorded as a \(record.kind)")
             case .value(_, let value): return .answer(PawlStatus.ok, value, nil)
             case .failure(_, let failure): return .answer(PawlStatus.error, "", failure)
+            case _ where !mayBegin: return .answer(PawlStatus.cancelled, "", nil)
+            case .retrying(_, let attempts):
+                here.executing = Executing(name: full, kind: kind, attempt: attempts + 1, retry: retry)
+                return .pending
+            case nil:
+                here.executing = Executing(name: full, kind: kind, retry: retry)
+                here.statementFailed = false
+                return .execute(full)
             }
         }
     }
@@ -290,7 +375,7 @@ extension FakeRun.Beginning {
     }
 }
 
-private func fakeRun(_ run: OpaquePointer?) -> FakeRun {
+func fakeRun(_ run: OpaquePointer?) -> FakeRun {
     let run = Unmanaged<FakeRun>.fromOpaque(UnsafeRawPointer(run!)).takeUnretainedValue()
     run.entered()
     return run
@@ -343,11 +428,17 @@ private func fakeBranch(run: OpaquePointer?, parent: pawl_scope, name: pawl_byte
 }
 
 private func begin(
-    _ run: OpaquePointer?, _ scope: pawl_scope, _ name: pawl_bytes, kind: String, _ answer: pawl_completion?,
+    _ run: OpaquePointer?, _ scope: pawl_scope, _ name: pawl_bytes, kind: String, _ retry: UnsafePointer<pawl_retry>?, _ answer: pawl_completion?,
     _ context: UnsafeMutableRawPointer?
 ) -> pawl_status {
-    switch fakeRun(run).begin(scope, name.copiedString, kind: kind) {
+    let run = fakeRun(run)
+    let retry = FakeRun.Retry(retry)
+    run.state.withLock { $0.retryOptions.append(retry) }
+    switch run.begin(scope, name.copiedString, kind: kind, retry: retry) {
     case .execute: return PawlStatus.execute
+    case .pending:
+        run.answer(answer!, context, PawlStatus.execute, "", nil)
+        return PawlStatus.pending
     case .answer(let status, let value, let failure):
         FakeRun.complete(answer!, context, status, value, failure)
         return status
@@ -358,7 +449,8 @@ private func fakeStepBegin(
     run: OpaquePointer?, scope: pawl_scope, name: pawl_bytes, options: UnsafePointer<pawl_step_options>?, answer: pawl_completion?,
     context: UnsafeMutableRawPointer?
 ) -> pawl_status {
-    begin(run, scope, name, kind: "step", answer, context)
+    let isCompensation = (options?.pointee.flags ?? 0) & UInt32(PAWL_STEP_COMPENSATION) != 0
+    return begin(run, scope, name, kind: isCompensation ? "compensation" : "step", options?.pointee.retry, answer, context)
 }
 
 private func fakeTransactionBegin(
@@ -366,7 +458,7 @@ private func fakeTransactionBegin(
     context: UnsafeMutableRawPointer?
 ) -> pawl_status {
     if let options { fakeRun(run).state.withLock { $0.statements.append(("BEGIN \(options.pointee.isolation)", [])) } }
-    return begin(run, scope, name, kind: "transaction", answer, context)
+    return begin(run, scope, name, kind: "transaction", options?.pointee.retry, answer, context)
 }
 
 /// step_end and transaction_end.
@@ -380,23 +472,41 @@ private func fakeEnd(
             state.stoppedAnswers += 1
             return (PawlStatus.stopped, nil)
         }
-        guard let executing = state.scopes[scope]?.executing else {
+        guard var executing = state.scopes[scope]?.executing else {
             return (PawlStatus.misuse, WorkflowFailure(code: "not_begun", message: "nothing was begun"))
         }
-        if executing.kind == "transaction", state.retries > 0 {
-            state.retries -= 1
+        if state.isCancelled, executing.kind != "compensation" {
+            state.scopes[scope]!.executing = nil
+            return (PawlStatus.cancelled, nil)
+        }
+        let retry = { (state: inout FakeRun.State) -> (pawl_status, WorkflowFailure?) in
+            executing.attempt += 1
+            state.scopes[scope]!.executing = executing
             state.scopes[scope]!.statementFailed = false
             return (PawlStatus.retry, nil)
         }
-        state.scopes[scope]!.executing = nil
+        if executing.kind == "transaction", state.retries > 0 {
+            state.retries -= 1
+            return retry(&state)
+        }
         var failure = result.error.map { WorkflowFailure($0) }
+        var isFinal = result.error.map { $0.pointee.flags & UInt32(PAWL_ERROR_FINAL) != 0 } ?? true
         if failure == nil, state.scopes[scope]!.statementFailed {
             failure = WorkflowFailure(code: "25P02", message: "a statement of the transaction failed")
         }
+        if result.value.copiedString.contains("\\u0000") {
+            failure = WorkflowFailure(code: "bad_payload", message: "U+0000 at $")
+            isFinal = true
+        }
+        if failure?.type == "PostgreSQL", failure?.code != "40001" { isFinal = true }
         if let failure {
+            state.failedAttempts.append("\(executing.name) \(executing.attempt): \(failure.code)")
+            if !isFinal, executing.attempt < executing.retry.maxAttempts { return retry(&state) }
+            state.scopes[scope]!.executing = nil
             state.recorded[executing.name] = .failure(kind: executing.kind, failure)
             return (PawlStatus.error, failure)
         }
+        state.scopes[scope]!.executing = nil
         state.recorded[executing.name] = .value(kind: executing.kind, result.value.copiedString)
         return (PawlStatus.ok, nil)
     }
@@ -441,6 +551,7 @@ private func fakeQuery(
     switch run.begin(scope, name.copiedString, kind: "query") {
     case .answer(let status, let value, let failure):
         run.answer(done!, context, status, value, failure)
+    case .pending: preconditionFailure("a query has no attempts")
     case .execute(let full):
         let sql = sql.copiedString, parameters = texts(parameters, count)
         let (status, value, failure) = json(run.sql(sql, parameters))

@@ -184,6 +184,36 @@ final class Counter: Sendable {
         #expect(missing.failure?.message == "the input is no Basket: $.orders[0].sku is missing")
         let null = try await host.run("x", input: "null")
         #expect(null.failure?.code == "bad_input")
+        #expect(null.failure?.message.contains("$") == true)
+        let noJSON = try await host.run("x", input: "{")
+        #expect(noJSON.failure?.code == "bad_input")
+        #expect(noJSON.failure?.message.contains("$") == true)
+    }
+
+    /// Each kind of error that Codable has, and one of the type's own.
+    @Test func everyErrorOfDecodingSaysWhere() {
+        enum Level: String, Codable { case low }
+        struct Own: Decodable {
+            init(from decoder: any Decoder) throws { throw OutOfStock(sku: "lamp") }
+        }
+        struct Input: Decodable {
+            var when: Date?
+            var level: Level?
+            var price: [String: Int]?
+            var own: [Own]?
+        }
+        func problem(_ json: String) -> String {
+            let result = Result { try PayloadCoding.decodeInput(Input.self, from: Data(json.utf8)) }
+            guard case .failure(let failure as WorkflowFailure) = result else { return "\(result)" }
+            return failure.code + " " + (failure.detail.map { String(decoding: $0, as: UTF8.self) } ?? "") + " " + failure.message
+        }
+        #expect(problem(#"{"when":"soon"}"#).contains(#"{"path":"$.when"}"#))
+        #expect(problem(#"{"level":"high"}"#).contains(#"{"path":"$.level"}"#))
+        #expect(problem(#"{"price":{"a b":"x"}}"#).contains(#"$[\"a b\"]"#) || problem(#"{"price":{"a b":"x"}}"#).contains(#"$.price[\"a b\"]"#))
+        #expect(problem(#"{"own":[1]}"#).hasPrefix("bad_input"))
+        #expect(problem(#"{"own":[1]}"#).contains("no lamp left"))
+        #expect(problem("[]").hasPrefix(#"bad_input {"path":"$"}"#))
+        #expect(problem("nonsense").hasPrefix(#"bad_input {"path":"$"}"#))
     }
 
     @Test func aRecordedResultOfAnotherTypeIsADeterminismFailure() async throws {
@@ -212,6 +242,10 @@ final class Counter: Sendable {
                     #expect(workflow.headers?["traceparent"]?.string == "00-1")
                     #expect(workflow.attributes == nil)
                     #expect(workflow.createdAt.timeIntervalSince1970 == 1_763_721_136.123_456)
+                    #expect(workflow.attempt == 4)
+                    #expect(workflow.deadline?.timeIntervalSince1970 == 1_763_807_536)
+                    #expect(workflow.parentWorkflowID == "default")
+                    #expect(!workflow.isCancelled)
                     workflow.log.warning("careful")
                 }
             })
@@ -225,7 +259,8 @@ final class Counter: Sendable {
     @Test func anotherInterfaceVersionAndAnOlderHostAreRefused() {
         let plugin = Plugin("x") { Workflow("x") { (_: WorkflowContext) in } }
         #expect(FakeHost(plugin, version: 2).registered == 1)
-        #expect(FakeHost(plugin, size: MemoryLayout<pawl_host>.size - 8).registered == 2)
+        #expect(FakeHost(plugin, size: MemoryLayout<pawl_host>.offset(of: \.query)!).registered == 2)
+        #expect(FakeHost(plugin, size: MemoryLayout<pawl_host>.offset(of: \.call)!).registered == 0)
         #expect(FakeHost(plugin, size: MemoryLayout<pawl_host>.size + 8).registered == 0)
     }
 

@@ -1,5 +1,5 @@
 // swift-tools-version: 6.2
-// The installed SDK: `make install` puts this file beside Sources/Pawl, Sources/CPawlPlugin and Sources/CPawlNote.
+// The installed SDK: `make install` puts this file beside Sources/Pawl, Sources/CPawlPlugin, Sources/CPawlNote and Sources/Locking.
 import PackageDescription
 
 let package = Package(
@@ -11,8 +11,9 @@ let package = Package(
     targets: [
         .target(name: "CPawlPlugin"),
         .target(name: "CPawlNote", dependencies: ["CPawlPlugin"]),
+        .target(name: "Locking"),
         .target(
-            name: "Pawl", dependencies: ["CPawlPlugin", "CPawlNote"],
+            name: "Pawl", dependencies: ["CPawlPlugin", "CPawlNote", "Locking"],
             swiftSettings: [
                 .enableUpcomingFeature("ExistentialAny"),
                 .enableUpcomingFeature("InternalImportsByDefault"),
