@@ -1,5 +1,8 @@
 import Foundation
+import Locking
 import Testing
+
+@testable import Pawl
 
 /// The examples in the documents compile.
 @Suite struct DocumentationTests {
@@ -12,28 +15,18 @@ import Testing
         var testDescription: String { "\(document):\(line)" }
     }
 
-    /// What the examples are about.
-    static let surroundings = """
-        struct Order: Codable, Sendable {
-            var id: Int
-            var sku: String
-            var quantity: Int
-            var customer: String
-            var total: Decimal
-            var parcels: [Parcel]
-        }
-        struct Parcel: Codable, Sendable { var number: Int }
-        enum Carrier {
-            struct Quote: Codable, Sendable { var cents: Int }
-            static func quote(for order: Order) async throws -> Quote { Quote(cents: 1) }
-            static func buyLabel(for parcel: Parcel) async throws -> String { "" }
-        }
-        enum Mail { static func send(to: String, text: String) async throws {} }
-        enum Bank {
-            static func charge(_ amount: Decimal, idempotencyKey: String) async throws -> String { "" }
-            static func exchangeRate() async throws -> Double { 1 }
-        }
-        """
+    /// What the examples are about, and the examples of docs/handlers.md once more, in the form in which they are run.
+    static let (surroundings, run): (String, String) = {
+        let text = (try? Compiler.file("Tests/PawlTests/HandlerExamples.swift")) ?? ""
+        let start = text.range(of: "// What they are about."), end = text.range(of: "// Of the page.")
+        guard let start, let end else { return ("", "") }
+        return (String(text[start.upperBound..<end.lowerBound]), lines(in: text[end.upperBound...]))
+    }()
+
+    /// Without indentation and empty lines.
+    static func lines(in text: some StringProtocol) -> String {
+        text.split(separator: "\n").map { $0.trimmingCharacters(in: .whitespaces) }.filter { !$0.isEmpty }.joined(separator: "\n") + "\n"
+    }
 
     static func examples(in document: String) -> [Example] {
         guard let text = try? Compiler.file(document) else { return [] }
@@ -77,5 +70,40 @@ import Testing
             ? Compiler.errors(inHandler: example.source, declarations: DocumentationTests.surroundings)
             : Compiler.errors(in: example.source)
         #expect(errors == [])
+    }
+
+    @Test(arguments: all.filter { $0.isHandler && $0.document == "docs/handlers.md" })
+    func isTheOneThatRuns(_ example: Example) {
+        let isThere = DocumentationTests.run.contains(DocumentationTests.lines(in: example.source))
+        #expect(isThere, "it is not in HandlerExamples.swift, or differs there")
+    }
+
+    static let order = #"{"id":7,"sku":"lamp","quantity":2,"customer":"Ada","total":12.5,"parcels":[{"number":1},{"number":2}]}"#
+
+    static var world: FakeRun.World {
+        var world = FakeRun.World()
+        world.isQuick = true
+        world.messages = [("approval", #"{"desk":"desk-1"}"#)]
+        world.workflows = ["desk-1": .running, "order-7": .running, "answer-7": .init()]
+        world.events = ["order-7/stage": #""packed""#]
+        world.streams = ["answer-7/tokens": ([(1, #""a""#), (2, #""b""#)], false)]
+        world.children = [
+            "ship_parcel": .init(output: #""PT""#), "reserve": .init(status: "failed", error: ChildTests.outOfStock),
+        ]
+        return world
+    }
+
+    /// Each runs to its end, and a replay ends in the same way without doing anything.
+    @Test(arguments: HandlerExamples.all.map(\.name))
+    func runs(_ name: String) async throws {
+        let example = try #require(HandlerExamples.all.first { $0.name == name })
+        let host = FakeHost(Plugin("x") { Workflow("x", example.body) })
+        let first = try await host.run("x", input: DocumentationTests.order, world: DocumentationTests.world)
+        #expect(first.recorded.isEmpty == false)
+        #expect(first.failure?.code == (name == "failures" ? "out_of_stock" : nil))
+        let second = try await host.run("x", input: DocumentationTests.order, recorded: first.recorded)
+        #expect(second.outcome == first.outcome)
+        #expect(second.recorded == first.recorded)
+        #expect(second.state.withLock { $0.effects } == [])
     }
 }

@@ -100,7 +100,7 @@ extension FakeRun {
     private static func outcome(_ kind: String, _ arguments: Object, since: Int64, _ scope: pawl_scope, _ state: inout State) -> WaitOutcome? {
         func isOver(_ member: String) -> Bool {
             guard let seconds = (arguments[member] as? NSNumber)?.doubleValue else { return false }
-            return state.world.now >= since + Int64(seconds * 1_000_000)
+            return state.world.isQuick || state.world.now >= since + Int64(seconds * 1_000_000)
         }
         let id = arguments["workflow_id"] as? String
         if let id, state.world.workflows[id] == nil {
@@ -208,7 +208,7 @@ extension FakeRun {
         case "merge_attributes": return .success(json((arguments["attributes"] as! Object).filter { !($0.value is NSNull) }))
         case "start_child":
             let child = id ?? "workflow-1/\(name)"
-            if state.world.workflows[child] == nil { state.world.workflows[child] = .running }
+            if state.world.workflows[child] == nil { state.world.workflows[child] = state.world.children[arguments["workflow_name"] as! String] ?? .running }
             return .success(#"{"workflow_id":"\#(child)"}"#)
         default: return nil
         }

@@ -114,6 +114,10 @@ final class FakeRun: Sendable {
         /// Workflows that exist.
         var workflows: [String: Other] = [:]
         var events: [String: String] = [:]
+        /// Sleeps and timeouts are over at once.
+        var isQuick = false
+        /// By workflow name: what a child ends with, at once.
+        var children: [String: Other] = [:]
         var streams: [String: (entries: [(attempt: Int, json: String)], closed: Bool)] = [:]
     }
 

@@ -4,7 +4,8 @@ import Pawl
 let shipOrder = Workflow("ship_order") { (workflow: WorkflowContext, order: Order) in
     // Stock and checkpoint commit together: however often a crash interrupts this, the stock goes down once.
     do {
-        try await workflow.transaction("reserve_stock") { db in
+        // There will be no more stock in a second or two: so that failure is not worth another attempt.
+        try await workflow.transaction("reserve_stock", retry: .exponential(nonRetryable: ["out_of_stock"])) { db in
             let reserved = try await db.execute(
                 "UPDATE stock SET on_hand = on_hand - $1 WHERE sku = $2 AND on_hand >= $1", order.quantity, order.sku)
             guard reserved == 1 else { throw OutOfStock(sku: order.sku, wanted: order.quantity) }
