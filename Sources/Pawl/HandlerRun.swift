@@ -115,6 +115,8 @@ final class HandlerRun: @unchecked Sendable {
         // The first to get here owns `outcome`: it is written before the gate closes and read after.
         guard ending.exchange(true, ordering: .acquiringAndReleasing) == false else { return }
         outcome = end
+        // What nobody will undo any more may hold on to this run.
+        shared.withLock { $0.compensations = [] }
         gate.add(HandlerRun.call, ordering: .relaxed)
         gate.bitwiseOr(HandlerRun.closed, ordering: .acquiringAndReleasing)
         leave()
