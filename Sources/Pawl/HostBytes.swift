@@ -210,6 +210,7 @@ extension HandlerRun {
         _ body: (PluginHost, OpaquePointer, UnsafeMutableRawPointer) -> pawl_status
     ) async throws -> HostReply? {
         let reply = await withUnsafeContinuation { (continuation: UnsafeContinuation<HostReply?, Never>) in
+            // As in `callAsynchronously`.
             let context = unsafeBitCast(continuation, to: UnsafeMutableRawPointer.self)
             let status = call { host, run in body(host, run, context) }
             if status == nil { continuation.resume(returning: nil) }
