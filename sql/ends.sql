@@ -125,7 +125,10 @@ BEGIN
             ready_key = CASE WHEN c.over THEN nextval('pawl.key_seq') END,
             due_at = CASE WHEN NOT c.over THEN least(n.due_at, w.deadline_at) END,
             waiting_for = CASE WHEN NOT c.over THEN a.waiting_for END,
-            claimed_by = NULL, running_in = NULL, rank = w.rank & ~1::bigint
+            claimed_by = NULL, running_in = NULL, rank = w.rank & ~1::bigint,
+            -- It has passed a checkpoint, and its run ends as it should.
+            probation = false, crashes = CASE WHEN w.crashes > 0 AND EXISTS (SELECT FROM pawl.workflow_step s
+                WHERE s.workflow_key = w.workflow_key AND s.epoch = w.epoch) THEN 0 ELSE w.crashes END
         FROM unnest(workflow_keys, epochs, waiting_fors) WITH ORDINALITY a (workflow_key, epoch, waiting_for, ordinal)
             JOIN waits n ON n.workflow_key = a.workflow_key
             CROSS JOIN LATERAL (SELECT EXISTS (SELECT FROM pawl.workflow l WHERE l.workflow_key = a.workflow_key

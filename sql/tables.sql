@@ -163,7 +163,7 @@ CREATE TABLE pawl.workflow_step (
 SELECT pg_catalog.pg_extension_config_dump('pawl.workflow_step', '');
 CREATE INDEX workflow_step_status_created_at_idx ON pawl.workflow_step (status, created_at) WHERE status <> 'succeeded';
 -- What a workflow waits for, however many steps it has recorded.
-CREATE INDEX workflow_step_waiting_idx ON pawl.workflow_step (status, workflow_key) WHERE status IN ('waiting', 'retrying');
+CREATE INDEX workflow_step_waiting_idx ON pawl.workflow_step (workflow_key) WHERE status IN ('waiting', 'retrying');
 
 -- Messages, kept when consumed. Sending one touches no row of its workflow.
 CREATE TABLE pawl.message (

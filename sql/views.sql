@@ -133,7 +133,9 @@ SELECT
     s.created_at,
     s.started_at,
     s.completed_at,
-    s.workflow_key
+    s.workflow_key,
+    s.due_at,
+    s.arguments - '{target,targets}'::text[] AS waits_for
 FROM pawl.workflow_step s
 JOIN (
     SELECT u.workflow_key, u.workflow_id FROM pawl.workflow u
@@ -144,7 +146,8 @@ COMMENT ON VIEW pawl.workflow_steps IS
 COMMENT ON COLUMN pawl.workflow_steps.workflow_id IS 'The workflow it is a step of.';
 COMMENT ON COLUMN pawl.workflow_steps.step_name IS 'Its name, with the branches it is in and #2, #3 for repeats: charge[42]/reserve#2.';
 COMMENT ON COLUMN pawl.workflow_steps.step_number IS 'Its place in the run that recorded it, from 1.';
-COMMENT ON COLUMN pawl.workflow_steps.kind IS 'step, transaction or query.';
+COMMENT ON COLUMN pawl.workflow_steps.kind IS
+'step, transaction, query or compensation; or what it asked the host for: sleep, receive, send, set_event, get_event, start_child, await_child and so on.';
 COMMENT ON COLUMN pawl.workflow_steps.status IS 'waiting (a sleep, receive or child that is not over), retrying, succeeded or failed.';
 COMMENT ON COLUMN pawl.workflow_steps.output IS 'What it returned. NULL without the access inspect.';
 COMMENT ON COLUMN pawl.workflow_steps.error IS
@@ -155,6 +158,90 @@ COMMENT ON COLUMN pawl.workflow_steps.created_at IS 'When it was recorded: the s
 COMMENT ON COLUMN pawl.workflow_steps.started_at IS 'When it began, by the worker''s clock; for a transaction, by the database''s.';
 COMMENT ON COLUMN pawl.workflow_steps.completed_at IS 'When it was recorded as over.';
 COMMENT ON COLUMN pawl.workflow_steps.workflow_key IS 'The key of its workflow: pawl.workflows joins on it.';
+COMMENT ON COLUMN pawl.workflow_steps.due_at IS 'Of a waiting one: when it is over by itself, NULL: never. Of a retrying one: when it is tried again.';
+COMMENT ON COLUMN pawl.workflow_steps.waits_for IS 'Of a waiting one: what it waits for, like {"topic": "approval"}.';
+
+CREATE VIEW pawl.messages AS
+SELECT
+    w.workflow_id,
+    m.topic,
+    CASE WHEN (SELECT pawl.may_inspect()) THEN m.message END AS message,
+    m.idempotency_key,
+    m.sent_by,
+    m.created_at,
+    m.consumed_at,
+    m.consumed_by,
+    m.message_key,
+    m.workflow_key
+FROM pawl.message m
+JOIN (
+    SELECT u.workflow_key, u.workflow_id FROM pawl.workflow u
+    UNION ALL
+    SELECT u.workflow_key, u.workflow_id FROM pawl.workflow_history u) w ON w.workflow_key = m.workflow_key;
+COMMENT ON VIEW pawl.messages IS 'The messages that were sent to workflows, received or not. By index: workflow_id, workflow_key.';
+COMMENT ON COLUMN pawl.messages.workflow_id IS 'The workflow it was sent to.';
+COMMENT ON COLUMN pawl.messages.topic IS 'Its topic; the empty one is a topic too.';
+COMMENT ON COLUMN pawl.messages.message IS 'The message itself. NULL without the access inspect.';
+COMMENT ON COLUMN pawl.messages.idempotency_key IS 'The key it was sent under, if there was one.';
+COMMENT ON COLUMN pawl.messages.sent_by IS 'The role that sent it; of one that a workflow sent, the role of its worker.';
+COMMENT ON COLUMN pawl.messages.created_at IS 'When it was sent: the start of that transaction.';
+COMMENT ON COLUMN pawl.messages.consumed_at IS 'When it was received; NULL: it was not yet.';
+COMMENT ON COLUMN pawl.messages.consumed_by IS 'The step that received it.';
+COMMENT ON COLUMN pawl.messages.message_key IS 'Its place: messages of one topic are received in this order.';
+COMMENT ON COLUMN pawl.messages.workflow_key IS 'The key of its workflow: pawl.workflows joins on it.';
+
+CREATE VIEW pawl.events AS
+SELECT
+    w.workflow_id,
+    e.key,
+    CASE WHEN (SELECT pawl.may_inspect()) THEN e.value END AS value,
+    e.event_key = (SELECT l.event_key FROM pawl.event l WHERE l.workflow_key = e.workflow_key AND l.key = e.key
+        ORDER BY l.event_key DESC LIMIT 1) AS is_latest,
+    e.step_name,
+    e.created_at,
+    e.event_key,
+    e.workflow_key
+FROM pawl.event e
+JOIN (
+    SELECT u.workflow_key, u.workflow_id FROM pawl.workflow u
+    UNION ALL
+    SELECT u.workflow_key, u.workflow_id FROM pawl.workflow_history u) w ON w.workflow_key = e.workflow_key;
+COMMENT ON VIEW pawl.events IS 'The events of workflows, with every value that they had. By index: workflow_id, workflow_key, key.';
+COMMENT ON COLUMN pawl.events.workflow_id IS 'The workflow that set it.';
+COMMENT ON COLUMN pawl.events.key IS 'Its name.';
+COMMENT ON COLUMN pawl.events.value IS 'What it was set to. NULL without the access inspect.';
+COMMENT ON COLUMN pawl.events.is_latest IS 'Whether that is its value now.';
+COMMENT ON COLUMN pawl.events.step_name IS 'The step that set it.';
+COMMENT ON COLUMN pawl.events.created_at IS 'When it was set: the start of that transaction.';
+COMMENT ON COLUMN pawl.events.event_key IS 'The order in which the values were set.';
+COMMENT ON COLUMN pawl.events.workflow_key IS 'The key of its workflow: pawl.workflows joins on it.';
+
+CREATE VIEW pawl.stream_entries AS
+SELECT
+    w.workflow_id,
+    e.key,
+    e.position,
+    e.attempt,
+    CASE WHEN (SELECT pawl.may_inspect()) THEN e.value END AS value,
+    e.step_name,
+    e.created_at,
+    e.workflow_key
+FROM pawl.stream_entry e
+JOIN (
+    SELECT u.workflow_key, u.workflow_id FROM pawl.workflow u
+    UNION ALL
+    SELECT u.workflow_key, u.workflow_id FROM pawl.workflow_history u) w ON w.workflow_key = e.workflow_key;
+COMMENT ON VIEW pawl.stream_entries IS
+'What workflows wrote to their streams. By index: workflow_id, workflow_key, key, position. A stream is closed by a step of kind close_stream, or by the
+end of its workflow.';
+COMMENT ON COLUMN pawl.stream_entries.workflow_id IS 'The workflow that wrote it.';
+COMMENT ON COLUMN pawl.stream_entries.key IS 'The name of the stream.';
+COMMENT ON COLUMN pawl.stream_entries.position IS 'Its place in the stream, from 1, without gaps.';
+COMMENT ON COLUMN pawl.stream_entries.attempt IS 'Which attempt of the step wrote it: what a failed attempt wrote stays.';
+COMMENT ON COLUMN pawl.stream_entries.value IS 'What was written. NULL without the access inspect.';
+COMMENT ON COLUMN pawl.stream_entries.step_name IS 'The step that wrote it; empty: none was open.';
+COMMENT ON COLUMN pawl.stream_entries.created_at IS 'When it was written: the start of that transaction.';
+COMMENT ON COLUMN pawl.stream_entries.workflow_key IS 'The key of its workflow: pawl.workflows joins on it.';
 
 CREATE VIEW pawl.workers AS
 SELECT w.worker_id, w.worker_name, w.status, w.hostname, w.pid, w.version, w.role_name, w.queues, w.concurrency, w.running, w.started_at,

@@ -129,6 +129,7 @@ BEGIN
             g.crashes, o.owner), 'step', NULL, 'attempt', NULL,
             'detail', jsonb_build_object('crashes', g.crashes, 'recoveries', g.recoveries, 'worker_id', o.owner), 'cause', NULL)
     FROM gone g JOIN unnest(workflow_keys, owners) o (workflow_key, owner) ON o.workflow_key = g.workflow_key;
+    PERFORM pawl.signal_ends(poisoned);
     RETURN returned;
 END $$;
 REVOKE ALL ON FUNCTION pawl.hand_back(bigint[], uuid[], integer[], boolean[]) FROM PUBLIC;
@@ -140,6 +141,8 @@ SET search_path = pg_catalog, pg_temp SET jit = off SET enable_seqscan = off AS 
 BEGIN
     DELETE FROM pawl.signal s WHERE s.signal_key = ANY (ARRAY(
         SELECT l.signal_key FROM pawl.signal l WHERE l.worker_id = ANY (worker_ids) FOR UPDATE SKIP LOCKED));
+    -- They may have been about to look at others.
+    PERFORM pawl.mark_signals(NULL);
     RETURN EXISTS (SELECT FROM pawl.signal s WHERE s.worker_id = ANY (worker_ids));
 END $$;
 REVOKE ALL ON FUNCTION pawl.forget_signals(uuid[]) FROM PUBLIC;
