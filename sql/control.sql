@@ -98,19 +98,25 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit 
 #variable_conflict use_column
 DECLARE
     now CONSTANT timestamptz := clock_timestamp();
-    keys bigint[];          -- all of them, in key order
+    keys bigint[];          -- all of them
     reasons text[];
+    level bigint[];
     free bigint[];          -- those of them that nobody has claimed; locked
-    ended bigint[];         -- and of those the ones that never ran
+    busy bigint[];          -- the others
+    ended bigint[];         -- of the free ones those that never ran
     asked bigint[];
     marks bigint;
 BEGIN
-    WITH RECURSIVE tree (workflow_key, reason) AS (
-        SELECT w.workflow_key, cancel_tree.cancel_reason FROM pawl.workflow w WHERE w.workflow_key = ANY (cancel_tree.workflow_keys)
-        UNION
-        SELECT w.workflow_key, 'parent' FROM tree t JOIN pawl.workflow w ON w.parent_key = t.workflow_key AND NOT w.detached)
-    SELECT array_agg(t.workflow_key ORDER BY t.workflow_key), array_agg(t.reason ORDER BY t.workflow_key) INTO keys, reasons
-        FROM (SELECT t.workflow_key, max(t.reason) AS reason FROM tree t GROUP BY t.workflow_key) t;
+    SELECT array_agg(w.workflow_key ORDER BY w.workflow_key), array_agg(cancel_tree.cancel_reason) INTO keys, reasons
+        FROM pawl.workflow w WHERE w.workflow_key = ANY (cancel_tree.workflow_keys);
+    -- Level by level, each bounded by an array: a join could be planned to read the whole index.
+    level := keys;
+    WHILE level <> '{}' LOOP
+        level := ARRAY(SELECT w.workflow_key FROM pawl.workflow w WHERE w.parent_key = ANY (level) AND NOT w.detached
+            EXCEPT SELECT k FROM unnest(keys) k);
+        keys := keys || level;
+        reasons := reasons || array_fill('parent'::text, ARRAY[cardinality(level)]);
+    END LOOP;
     IF keys IS NULL THEN
         RETURN '{}';
     END IF;
@@ -150,12 +156,13 @@ BEGIN
             SELECT pawl.mark_ready(w.queue_id, w.rank, w.ready_key, w.workflow_name, w.workflow_version) FROM woken w)
         SELECT count(*) INTO marks FROM marked;
     END IF;
-    IF cardinality(free) < cardinality(keys) THEN
+    busy := ARRAY(SELECT k FROM unnest(keys) k EXCEPT SELECT f FROM unnest(free) f);
+    IF busy <> '{}' THEN
         WITH requested AS (
             INSERT INTO pawl.cancel_request (workflow_key, requested_at, cancel_reason, cancelled_by, cancel_note)
-            SELECT r.workflow_key, now, r.reason, cancel_tree.cancelled_by, cancel_tree.cancel_note FROM unnest(keys, reasons) r (workflow_key, reason)
-            WHERE r.workflow_key <> ALL (free)
-                AND EXISTS (SELECT FROM pawl.workflow w WHERE w.workflow_key = r.workflow_key AND w.cancel_requested_at IS NULL)
+            SELECT r.workflow_key, now, r.reason, cancel_tree.cancelled_by, cancel_tree.cancel_note
+            FROM unnest(keys, reasons) r (workflow_key, reason) JOIN pawl.workflow w ON w.workflow_key = r.workflow_key
+            WHERE w.workflow_key = ANY (busy) AND w.cancel_requested_at IS NULL
             RETURNING workflow_key)
         SELECT array_agg(r.workflow_key) INTO asked FROM requested r;
         IF asked IS NOT NULL THEN
@@ -206,7 +213,7 @@ BEGIN
     FOR child IN
         SELECT p.cancel_note, p.cancelled_by, array_agg(w.workflow_key) AS keys
         FROM pawl.workflow w JOIN pawl.workflow p ON p.workflow_key = w.parent_key
-        WHERE w.parent_key = ANY (applied) AND NOT w.detached AND w.cancel_requested_at IS NULL
+        WHERE w.parent_key = ANY (applied) AND p.workflow_key = ANY (applied) AND NOT w.detached AND w.cancel_requested_at IS NULL
             AND NOT EXISTS (SELECT FROM pawl.cancel_request r WHERE r.workflow_key = w.workflow_key)
         GROUP BY p.cancel_note, p.cancelled_by
     LOOP
@@ -299,6 +306,12 @@ BEGIN
         -- Only the failure that ended it runs again; whatever else is recorded stays as it is.
         DELETE FROM pawl.workflow_step s
             WHERE s.workflow_key = one.workflow_key AND s.step_name = one.error ->> 'step' AND s.status = 'failed';
+        -- What it waits for of others tells it again: its end had taken that back.
+        INSERT INTO pawl.waiter (target_key, workflow_key, step_name)
+            SELECT DISTINCT t::bigint, s.workflow_key, s.step_name
+            FROM pawl.workflow_step s, unnest('{$.target,$.targets[*],$.of[*].target,$.of[*].targets[*]}'::jsonpath[]) p,
+                jsonb_path_query(s.arguments, p) t
+            WHERE s.workflow_key = one.workflow_key AND s.status = 'waiting' AND jsonb_typeof(t) = 'number';
         PERFORM pawl.mark_ready(one.queue_id, 2 * one.priority::bigint + CASE WHEN one.started_at IS NULL THEN 1 ELSE 0 END, ready,
             one.workflow_name, coalesce(resume_ended.workflow_version, one.workflow_version));
         RAISE LOG USING MESSAGE = format('workflow "%s" is resumed by %s', one.workflow_id, pawl.outer_user()), DETAIL = coalesce(reason, 'No reason given.');

@@ -335,14 +335,8 @@ find_run(Datum *fence, Run *run)
 		elog(ERROR, "SPI_connect failed");
 	if (plan == NULL)
 	{
-		plan = SPI_prepare("SELECT w.workflow_id, coalesce(w.input, (SELECT p.value FROM pawl.payload p"
-						   " WHERE p.workflow_key OPERATOR(pg_catalog.=) w.workflow_key AND p.name OPERATOR(pg_catalog.=) 'input')),"
-						   " CASE WHEN w.cancel_requested_at IS NOT NULL THEN w.cancel_reason END,"
-						   " h.function_signature, h.function_owner, h.search_path, h.role_name"
-						   " FROM pawl.workflow w LEFT JOIN pawl.sql_handler h ON h.workflow_name OPERATOR(pg_catalog.=) w.workflow_name"
-						   " AND h.workflow_version OPERATOR(pg_catalog.=) w.workflow_version"
-						   " WHERE w.workflow_key OPERATOR(pg_catalog.=) $2 AND w.claimed_by OPERATOR(pg_catalog.=) $1"
-						   " AND w.epoch OPERATOR(pg_catalog.=) $3", 3, ((Oid[]) {UUIDOID, INT8OID, INT4OID}));
+		plan = SPI_prepare("SELECT r.workflow_id, r.input, r.cancel_reason, r.function_signature, r.function_owner, r.search_path, r.role_name"
+						   " FROM pawl.find_handler_run($1, $2, $3) r", 3, ((Oid[]) {UUIDOID, INT8OID, INT4OID}));
 		if (plan == NULL)
 			elog(ERROR, "could not prepare: %s", SPI_result_code_string(SPI_result));
 		SPI_keepplan(plan);
@@ -550,55 +544,38 @@ run_as(Oid role, Oid function, const Run *run)
 	return output;
 }
 
-static void
-refuse_overtaken(const Run *run)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_PAWL_FENCED),
-			 errmsg("the fence of workflow \"%s\" is overtaken", text_to_cstring(run->workflow_id)),
-			 errdetail("Another run of it has begun, or will, or it has ended."),
-			 errhint("Roll back and stop: what is left to do, another worker does.")));
-}
-
 /* The end of the workflow, if it is still this worker's; otherwise what the function did is undone. */
 static void
 complete(Datum *fence, const Run *run, Jsonb *output)
 {
-	static SPIPlanPtr lock_plan = NULL;
-	static SPIPlanPtr complete_plan = NULL;
+	static SPIPlanPtr plan = NULL;
 	Datum		values[4] = {fence[0], fence[1], fence[2], JsonbPGetDatum(output)};
-	bool		isnull;
+	char	   *refusal;
 
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
-	if (complete_plan == NULL)
+	if (plan == NULL)
 	{
-		lock_plan = SPI_prepare("SELECT w.cancel_requested_at IS NOT NULL FROM pawl.workflow w"
-								" WHERE w.workflow_key OPERATOR(pg_catalog.=) $2 AND w.claimed_by OPERATOR(pg_catalog.=) $1"
-								" AND w.epoch OPERATOR(pg_catalog.=) $3 FOR UPDATE", 3, ((Oid[]) {UUIDOID, INT8OID, INT4OID}));
-		if (lock_plan == NULL)
+		plan = SPI_prepare("SELECT pawl.end_handler_run($1, $2, $3, $4)", 4, ((Oid[]) {UUIDOID, INT8OID, INT4OID, JSONBOID}));
+		if (plan == NULL)
 			elog(ERROR, "could not prepare: %s", SPI_result_code_string(SPI_result));
-		SPI_keepplan(lock_plan);
-		complete_plan = SPI_prepare("SELECT c.refusal FROM pawl.complete_workflows($1, ARRAY[$2], ARRAY[$3], '{succeeded}', '{NULL}', ARRAY[$4],"
-									" '{NULL}') c", 4, ((Oid[]) {UUIDOID, INT8OID, INT4OID, JSONBOID}));
-		if (complete_plan == NULL)
-			elog(ERROR, "could not prepare: %s", SPI_result_code_string(SPI_result));
-		SPI_keepplan(complete_plan);
+		SPI_keepplan(plan);
 	}
-	if (SPI_execute_plan(lock_plan, values, NULL, false, 0) != SPI_OK_SELECT)
-		elog(ERROR, "could not read the workflow");
-	if (SPI_processed == 0)
-		refuse_overtaken(run);
-	if (DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull)))
+	if (SPI_execute_plan(plan, values, NULL, false, 1) != SPI_OK_SELECT || SPI_processed != 1)
+		elog(ERROR, "could not end the workflow");
+	refusal = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+	if (refusal != NULL && strcmp(refusal, "cancelled") == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_PAWL_CANCELLED),
 				 errmsg("workflow \"%s\" is being cancelled", text_to_cstring(run->workflow_id)),
 				 errdetail("Its cancellation was asked for while its function ran."),
 				 errhint("Roll back: what the function did is not to be.")));
-	if (SPI_execute_plan(complete_plan, values, NULL, false, 0) != SPI_OK_SELECT)
-		elog(ERROR, "could not end the workflow");
-	if (SPI_processed != 0)
-		refuse_overtaken(run);
+	if (refusal != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_PAWL_FENCED),
+				 errmsg("the fence of workflow \"%s\" is overtaken", text_to_cstring(run->workflow_id)),
+				 errdetail("Another run of it has begun, or will, or it has ended."),
+				 errhint("Roll back and stop: what is left to do, another worker does.")));
 	SPI_finish();
 }
 

@@ -180,6 +180,22 @@ SELECT pawl.cancel_workflow('next'), pawl.resume_workflow('first');
 -- A late answer of the run that it had before is fenced.
 SELECT * FROM pawl.complete_workflows(:me, ARRAY[pg_temp.key('bad')], '{1}', '{succeeded}', '{NULL}', '{1}', '{NULL}');
 
+-- What it waited for of others tells it again.
+TRUNCATE pawl.workflow, pawl.workflow_history, pawl.signal, pawl.workflow_step, pawl.waiter;
+SELECT pg_temp.claimed('waiting') > 0, pg_temp.queued('one'), pg_temp.queued('two'), pg_temp.queued('three');
+CREATE FUNCTION pg_temp.waits(epoch integer) RETURNS TABLE (status text) LANGUAGE sql AS $$
+    SELECT p.status FROM pawl.perform_calls('00000000-0000-4000-8000-000000000001', array_fill(pg_temp.key('waiting'), ARRAY[4]), array_fill(epoch, ARRAY[4]),
+        '{a,b,c,d}', '{1,2,3,4}', '{await_child,await_children,race,receive}', ARRAY['{"workflow_id": "one"}', '{"workflow_ids": ["one", "two"]}',
+        '{"of": [{"kind": "get_event", "workflow_id": "three", "key": "target"}, {"kind": "await_children", "workflow_ids": ["two"]}, {"kind": "receive"}]}',
+        '{"topic": "target"}']::jsonb[], '{NULL,NULL,NULL,NULL}') p ORDER BY p.ordinal
+$$;
+SELECT * FROM pg_temp.waits(1);
+CREATE TEMPORARY TABLE waiters AS SELECT * FROM pawl.waiter;
+SELECT pg_temp.finish('waiting', 'failed', 'error', '{"code": "x"}');
+SELECT count(*) FROM pawl.waiter;
+SELECT pawl.resume_workflow('waiting');
+SELECT count(*), (SELECT count(*) FROM waiters NATURAL JOIN pawl.waiter) AS as_before FROM pawl.waiter;
+
 -- Move: what is claimable gets a fresh key.
 TRUNCATE pawl.workflow, pawl.workflow_history, pawl.signal, pawl.cancel_request, pawl.workflow_step;
 SELECT pg_temp.claimed('busy') > 0, pg_temp.parked('asleep'), pg_temp.queued('new'), pg_temp.claimed('back') > 0, pg_temp.claimed('bill', name => 'bill') > 0;
