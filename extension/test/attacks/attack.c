@@ -164,6 +164,12 @@ becomes(PGconn *session, const char *sql, long wanted, double seconds)
 void
 worker_open(Worker *worker, const char *names, const char *queues)
 {
+	worker_open_version(worker, names, queues, 1);
+}
+
+void
+worker_open_version(Worker *worker, const char *names, const char *queues, int version)
+{
 	const char *values[5];
 	PGresult   *result;
 	char	   *id;
@@ -174,9 +180,8 @@ worker_open(Worker *worker, const char *names, const char *queues)
 	snprintf(worker->queues, sizeof worker->queues, "%s", queues ? queues : "");
 	for (const char *c = names; *c; c++)
 		count += *c == ',';
-	strcpy(worker->versions, "{1");
-	for (int i = 1; i < count; i++)
-		strcat(worker->versions, ",1");
+	for (int i = 0; i < count; i++)
+		snprintf(worker->versions + strlen(worker->versions), sizeof worker->versions - strlen(worker->versions), "%c%d", i == 0 ? '{' : ',', version);
 	strcat(worker->versions, "}");
 
 	worker->life = open_session("life line");

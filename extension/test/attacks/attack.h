@@ -64,6 +64,8 @@ typedef struct Claim
 
 /* names: "{a,b}"; queues: "{default}" or NULL for all; one version, 1, each. */
 extern void worker_open(Worker *worker, const char *names, const char *queues);
+/* The same of one version. */
+extern void worker_open_version(Worker *worker, const char *names, const char *queues, int version);
 extern void worker_close(Worker *worker);
 extern void worker_claim(Worker *worker, int at_most, Claim *claim);
 
