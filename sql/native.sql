@@ -136,6 +136,7 @@ output; void is null. One of that name that another owner made later is not run.
 workflow_version: from 1.
 role: runs with the rights of this role, which the caller must be able to become and which must be able to execute the function; NULL: the caller''s. Names
 in the function are looked up in the caller''s search_path of now, unless it sets its own.
+A function whose owner is no superuser does not run as one.
 on_existing: raise (42710), keep (leave it as it is) or replace (by who made it, members of that role, or superusers).
 As any role but the worker''s own it is a security-restricted operation, as in REFRESH MATERIALIZED VIEW: SET ROLE, temporary tables, PREPARE, LISTEN and
 cursors WITH HOLD are refused (42501), deferred constraints are checked at once; settings that it changes are reset after it.';

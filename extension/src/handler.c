@@ -110,6 +110,20 @@ may_become(Oid user, Oid role)
 #endif
 }
 
+/* Whoever owns a function may put anything into it: not as a superuser, unless that is what the owner is. */
+static void
+check_owner(Oid function, Oid role)
+{
+	Oid			owner = function_owner(function);
+
+	if (superuser_arg(role) && !superuser_arg(owner))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("%s cannot run as superuser %s", format_procedure_qualified(function), pawl_user_name(role)),
+				 errdetail("Its owner, %s, may change what it does, and is no superuser.", pawl_user_name(owner)),
+				 errhint("Name another role: role => %s.", quote_literal_cstr(pawl_user_name(owner)))));
+}
+
 /* The search_path of the session with pg_temp last: a temporary table of another workflow is not to be taken for a real one. */
 static char *
 path_for_handler(void)
@@ -235,6 +249,8 @@ pawl_create_handler_1_0(PG_FUNCTION_ARGS)
 				 errmsg("role %s may not execute %s", pawl_user_name(role), format_procedure_qualified(function)),
 				 errhint("Grant it with: GRANT EXECUTE ON FUNCTION %s TO %s;", format_procedure_qualified(function),
 						 quote_identifier(pawl_user_name(role)))));
+
+	check_owner(function, role);
 
 	values[0] = PG_GETARG_DATUM(0);
 	values[1] = Int32GetDatum(version);
@@ -414,6 +430,7 @@ resolve(const Run *run, Oid *role)
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("role %s may not execute %s", run->role, run->signature),
 				 errhint("Grant it with: GRANT EXECUTE ON FUNCTION %s TO %s;", run->signature, quote_identifier(run->role))));
+	check_owner(function, *role);
 	return function;
 }
 

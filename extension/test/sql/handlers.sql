@@ -56,6 +56,11 @@ SELECT pawl.create_handler('books', 'pawl_test.close_books(jsonb)', role => 'paw
 SET SESSION AUTHORIZATION pawl_test_mallory;
 SELECT pawl.create_handler('books', 'pawl_test.close_books(jsonb)');
 \echo :LAST_ERROR_SQLSTATE
+-- A superuser does not lend his rights to whoever owns the function.
+RESET SESSION AUTHORIZATION;
+SELECT pawl.create_handler('books', 'pawl_test.close_books(jsonb)');
+\echo :LAST_ERROR_SQLSTATE
+SET SESSION AUTHORIZATION pawl_test_mallory;
 -- A definer function acts with its owner's right, whoever calls it.
 CREATE FUNCTION pawl_test.trap() RETURNS void LANGUAGE sql SECURITY DEFINER AS $$ SELECT pawl.create_handler('books', 'pg_catalog.jsonb_typeof(jsonb)', role => 'postgres') $$;
 RESET SESSION AUTHORIZATION;
@@ -379,6 +384,14 @@ SELECT pawl.run_handler(:me, pawl_test.key(:id), 1);
 RESET SESSION AUTHORIZATION;
 GRANT EXECUTE ON FUNCTION pawl_test.close_books(jsonb) TO pawl_test_app;
 :run
+-- A role that became a superuser after the handler was made.
+ALTER ROLE pawl_test_app SUPERUSER;
+SELECT pawl_test.claim('o-3', 'books');
+SET SESSION AUTHORIZATION pawl_test_worker;
+SELECT pawl.run_handler(:me, pawl_test.key('o-3'), 1);
+\echo :LAST_ERROR_SQLSTATE
+RESET SESSION AUTHORIZATION;
+ALTER ROLE pawl_test_app NOSUPERUSER;
 -- It is replaced, then dropped, by its maker; the workflow that was claimed meanwhile is handed back.
 SET SESSION AUTHORIZATION pawl_test_maker;
 SELECT pawl.create_handler('books', 'pg_catalog.jsonb_typeof(jsonb)', on_existing => 'replace');
