@@ -212,8 +212,8 @@ BEGIN
                 index := index + 1;
             END LOOP;
     END CASE;
-    -- What is recorded: the value, or none.
-    output := CASE WHEN answer IS NULL THEN 'null' ELSE jsonb_build_object('value', answer) END;
+    -- What is recorded: the value, or none. A race always has one.
+    output := CASE WHEN answer IS NULL THEN 'null' WHEN kind = 'race' THEN answer ELSE jsonb_build_object('value', answer) END;
 END $$;
 REVOKE ALL ON FUNCTION pawl.take_outcome(text, jsonb, timestamptz, bigint, text, jsonb) FROM PUBLIC;
 COMMENT ON FUNCTION pawl.take_outcome(text, jsonb, timestamptz, bigint, text, jsonb) IS
