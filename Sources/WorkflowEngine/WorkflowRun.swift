@@ -43,6 +43,8 @@ package final class WorkflowRun: @unchecked Sendable {  // what changes is behin
         var scopes: ScopeTree
         var phase = Phase.running
         var isCancelled = false
+        /// A step that was to begin was answered so, here: the engine knows only of its own answers.
+        var wasToldCancelled = false
         /// Calls sent to the engine so far.
         var posted = 0
     }
@@ -118,7 +120,9 @@ package final class WorkflowRun: @unchecked Sendable {  // what changes is behin
                 let left = dueIn - Int64(clamping: (clock.monotonic() &- claimedAt) / 1000)
                 return (.pending, .backOff(scope, record(open, state), kind == .transaction ? isolation : nil, policy, dueIn: max(0, left), receiver))
             case .recorded(let outcome): return (.recorded(outcome), nil)
-            case .cancelled: return (.cancelled, nil)
+            case .cancelled:
+                state.wasToldCancelled = true
+                return (.cancelled, nil)
             case .misuse(let error): return (.misuse(error), nil)
             case .determinism(let error): return (.misuse(error), condemn(&state, error))
             }
@@ -291,6 +295,8 @@ package final class WorkflowRun: @unchecked Sendable {  // what changes is behin
             case .stopped: outcome = .stopped
             case .running, .cancelled, .compensating:
                 switch outcome {
+                // Code that swallowed it has done nothing since that counts.
+                case .success where state.wasToldCancelled: outcome = .cancelled
                 case .success:
                     if let open = state.scopes.anyOpenStep { outcome = .failure(.finishedWithOpenStep(open), reason: "error") }
                 case .stopped: outcome = .failure(.stoppedItself, reason: "error")

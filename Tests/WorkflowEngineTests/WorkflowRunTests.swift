@@ -38,6 +38,30 @@ import Testing
         #expect(late.misuse == 2)
     }
 
+    /// A body that may not begin is answered without the engine. Code that swallows that has done nothing since that counts.
+    @Test func aSwallowedCancellationIsNoSuccess() {
+        for isTold in [true, false] {
+            let run = makeRun()
+            run.markCancelled()
+            if isTold {
+                guard case .cancelled = run.begin(.transaction, scope: 0, name: "t") else {
+                    Issue.record("it began")
+                    return
+                }
+            }
+            run.finish(.success([0x31]))
+            guard case .run(_, .finish(let outcome))? = taken().messages.last else {
+                Issue.record("it did not finish")
+                return
+            }
+            switch outcome {
+            case .cancelled: #expect(isTold)
+            case .success: #expect(!isTold, "what was done before anybody told it is done")
+            default: Issue.record("\(outcome)")
+            }
+        }
+    }
+
     @Test func wakesOnceWhileAsleep() {
         let wakes = Counter()
         let mailbox = EngineMailbox(wake: { wakes.add() })
