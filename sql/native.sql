@@ -208,6 +208,6 @@ CREATE FUNCTION pawl.wakeup_statistics(OUT wakes bigint, OUT rescued_by_poll big
 RETURNS record LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'pawl_wakeup_statistics_1_0';
 REVOKE ALL ON FUNCTION pawl.wakeup_statistics() FROM PUBLIC;
 COMMENT ON FUNCTION pawl.wakeup_statistics() IS
-'Counters since the server''s start, of all databases. wakes: workers woken. rescued_by_poll: claims that found something after a wait that was not woken
-(prepared transactions, replication; anything else is a bug). stragglers: keys committed behind a mark. laps: sessions that missed some of those and began
+'Counters since the server''s start, of all databases. wakes: workers woken. rescued_by_poll: claims that found something after a wait that was not woken,
+nor until something was due (prepared transactions, replication; anything else is a bug). stragglers: keys committed behind a mark. laps: sessions that missed some of those and began
 anew. rescued_by_reset: found only when marks began anew after a minute; each is a bug.';

@@ -197,8 +197,8 @@ column(uint64 row, int number, bool *isnull)
 	return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, number, isnull);
 }
 
-/* What became due is claimable from now on. */
-static void
+/* What became due is claimable from now on.  Whether there was any. */
+static bool
 make_due_ready(void)
 {
 	Datum		values[1] = {Int32GetDatum(DUE_BATCH)};
@@ -214,6 +214,7 @@ make_due_ready(void)
 		pawl_mark(DatumGetInt32(column(i, 1, &isnull)), DatumGetInt64(column(i, 2, &isnull)), DatumGetInt64(column(i, 3, &isnull)), DT_NOBEGIN,
 				  TextDatumGetCString(column(i, 4, &isnull)), unversioned ? 0 : DatumGetInt32(version), DatumGetBool(column(i, 6, &isnull)));
 	}
+	return SPI_processed > 0;
 }
 
 static uint64
@@ -744,7 +745,9 @@ pawl_claim_workflows_1_0(PG_FUNCTION_ARGS)
 		return (Datum) 0;
 	}
 
-	make_due_ready();
+	/* A wait until something is due was no poll. */
+	if (make_due_ready())
+		polled = false;
 
 	if (pawl_attach())
 	{
