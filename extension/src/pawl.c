@@ -23,7 +23,7 @@ _PG_init(void)
 							&pawl_max_payload, 1024 * 1024, 1024, 256 * 1024 * 1024, PGC_SUSET, GUC_UNIT_BYTE, NULL, NULL, NULL);
 	DefineCustomIntVariable("pawl.max_steps", "How many steps one workflow may record.", NULL,
 							&pawl_max_steps, 50000, 1, 10000000, PGC_SUSET, 0, NULL, NULL, NULL);
-	DefineCustomIntVariable("pawl.max_recoveries", "After how many crashes in a row, with no step recorded in between, a workflow fails.", NULL,
+	DefineCustomIntVariable("pawl.max_recoveries", "After how many crashes that a workflow met alone, with no step recorded in between, it fails.", NULL,
 							&pawl_max_recoveries, 3, 1, 1000000, PGC_SUSET, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("pawl.poll_interval", "How long an idle worker waits at most before it looks by itself.",
 							"0: until it is woken. What only the poll finds: prepared transactions, logical replication, rows written by other means.",
