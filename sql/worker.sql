@@ -1,6 +1,6 @@
 -- The life of a worker: registration, heartbeat, death, and what becomes of its workflows.
 -- Its life is a session-level advisory lock (1346459468, worker_number) on its life line. In the same class, -1 is the lock of whoever reclaims.
--- A claim holds (1346459469, worker_number) shared while it is under way.
+-- A claim holds (1346459469, worker_number) shared while it is under way, a transaction of a handler (1346459470, worker_number).
 
 CREATE FUNCTION pawl.check_installation() RETURNS pawl.installation LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
@@ -136,6 +136,30 @@ REVOKE ALL ON FUNCTION pawl.hand_back(bigint[], uuid[], integer[], boolean[]) FR
 COMMENT ON FUNCTION pawl.hand_back(bigint[], uuid[], integer[], boolean[]) IS
 'Internal: makes workflows of ended workers claimable again; one that crashed too often fails.';
 
+-- A worker that was stopped, and not killed, keeps its sessions: a handler's open transaction would hold its locks for as long as nobody lets the
+-- process go on. What it did is rolled back, and its step is not recorded: its workflow is another's to run.
+CREATE FUNCTION pawl.end_transactions(worker_ids uuid[]) RETURNS void LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    holder record;
+BEGIN
+    -- Whoever has the lock took it, and so can be ended by it: nobody can put it on another's session.
+    FOR holder IN
+        SELECT DISTINCT l.pid FROM pg_locks l JOIN pg_database d ON d.oid = l.database JOIN pawl.worker w ON w.worker_number = l.objid::bigint
+        WHERE w.worker_id = ANY (worker_ids) AND w.ended_at IS NOT NULL AND d.datname = current_database() AND l.locktype = 'advisory'
+            AND l.classid = 1346459470 AND l.objsubid = 2 AND l.granted AND l.pid <> pg_backend_pid()
+    LOOP
+        BEGIN
+            PERFORM pg_terminate_backend(holder.pid);
+        EXCEPTION WHEN insufficient_privilege THEN
+            RAISE WARNING USING ERRCODE = 'insufficient_privilege', MESSAGE = format('a transaction of a dead worker is still open in process %s', holder.pid),
+                DETAIL = 'The owner of the extension may not end it.', HINT = format('SELECT pg_terminate_backend(%s);', holder.pid);
+        END;
+    END LOOP;
+END $$;
+REVOKE ALL ON FUNCTION pawl.end_transactions(uuid[]) FROM PUBLIC;
+COMMENT ON FUNCTION pawl.end_transactions(uuid[]) IS 'Internal: ends the sessions in which handlers of ended workers have transactions open.';
+
 CREATE FUNCTION pawl.forget_signals(worker_ids uuid[]) RETURNS boolean LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp SET jit = off SET enable_seqscan = off AS $$
 BEGIN
@@ -200,6 +224,7 @@ BEGIN
     IF (tried IS NULL AND NOT impatient) OR NOT pg_try_advisory_xact_lock(1346459468, -1) THEN
         RETURN 0;
     END IF;
+    PERFORM pawl.end_transactions(tried);
     -- A claim under way has rows that are not to be seen yet; one that begins later waits for us, and then sees that its worker has ended.
     SELECT array_agg(w.worker_id) INTO quiet
         FROM (SELECT w.worker_id, w.worker_number FROM pawl.worker w WHERE w.worker_id = ANY (tried) ORDER BY w.worker_id OFFSET 0) w
