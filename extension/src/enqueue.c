@@ -156,23 +156,30 @@ prepare(const char *sql, int count, Oid *types)
 	return plan;
 }
 
+#define PLAIN_COLUMNS 18
 #define INSERT_COLUMNS 22
-#define INSERT \
+#define INSERT(columns, values) \
 	"INSERT INTO pawl.workflow (workflow_key, ready_key, rank, run_at, due_at, queue_id, priority, workflow_version, pinned, status," \
-	" workflow_id, workflow_name, partition_key, deduplication_id, enqueued_by, headers, attributes, input, timeout, parent_key, deadline_at," \
-	" detached)" \
-	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)"
+	" workflow_id, workflow_name, partition_key, deduplication_id, enqueued_by, headers, attributes, input" columns ")" \
+	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18" values ")"
+#define PLAIN INSERT("", "")
+#define WHOLE INSERT(", timeout, parent_key, deadline_at, detached", ", $19, $20, $21, $22")
 
 static bool
 insert(Datum *values, const char *nulls, bool may_conflict)
 {
-	static SPIPlanPtr plain = NULL;
-	static SPIPlanPtr conflicting = NULL;
-	SPIPlanPtr *plan = may_conflict ? &conflicting : &plain;
+	static SPIPlanPtr plans[2][2];
+	static const char *const texts[2][2] = {
+		{PLAIN, PLAIN " ON CONFLICT DO NOTHING"},
+		{WHOLE, WHOLE " ON CONFLICT DO NOTHING"}
+	};
+	/* Nearly every workflow has none of the last four, and each column that is handed over costs something. */
+	bool		whole = nulls[18] == ' ' || nulls[19] == ' ' || nulls[20] == ' ';
+	SPIPlanPtr *plan = &plans[whole][may_conflict];
 	int			result;
 
 	if (*plan == NULL)
-		*plan = prepare(may_conflict ? INSERT " ON CONFLICT DO NOTHING" : INSERT, INSERT_COLUMNS,
+		*plan = prepare(texts[whole][may_conflict], whole ? INSERT_COLUMNS : PLAIN_COLUMNS,
 						((Oid[]) {INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT4OID, INT4OID, INT4OID, BOOLOID, TEXTOID,
 								  TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, JSONBOID, JSONBOID, JSONBOID, INTERVALOID, INT8OID, TIMESTAMPTZOID,
 								  BOOLOID}));
