@@ -1,6 +1,6 @@
 /// The element types that binary arrays are made of.
 package enum ElementType: UInt32, Sendable {
-    case int8 = 20, int4 = 23, text = 25, timestamptz = 1184, jsonb = 3802
+    case bool = 16, int8 = 20, int4 = 23, text = 25, timestamptz = 1184, jsonb = 3802
 }
 
 /// The parameters of one statement in PostgreSQL's binary form, in one buffer that is kept from use to use.
@@ -23,6 +23,11 @@ package struct ParameterBuffer {
     private mutating func close() { ends.append(bytes.count) }
 
     package mutating func addNull() { ends.append(-1 - bytes.count) }
+
+    package mutating func add(_ value: Bool) {
+        bytes.append(value ? 1 : 0)
+        close()
+    }
 
     package mutating func add(_ value: Int32) {
         bytes.append(bigEndian: value)
@@ -101,6 +106,11 @@ package struct ArrayElements {
     package mutating func appendNull() {
         open(-1)
         hasNulls = true
+    }
+
+    package mutating func append(_ value: Bool) {
+        open(1)
+        bytes.append(value ? 1 : 0)
     }
 
     package mutating func append(_ value: Int32) {

@@ -2,7 +2,8 @@ import PostgresClient
 import WorkflowEngine
 
 /// The session that claims: claim; nothing there: arm, and claim once more; still nothing: wait and claim in one round trip from the wake-up to
-/// the work. What was claimed by a statement whose answer was lost is handed back before the next claim. Loop thread only.
+/// the work. A claim of one that must run alone does not wait. What was claimed by a statement whose answer was lost is handed back before the next
+/// claim. Loop thread only.
 final class ClaimSession {
     /// What it is doing, and what that can turn into.
     private enum Phase {
@@ -22,7 +23,7 @@ final class ClaimSession {
         case resting
     }
 
-    /// Rows that were claimed for a wish that still stands.
+    /// Rows that were claimed for a wish that still stands; none for a wish that does not wait.
     var onClaimed: (([ClaimedWorkflow]) -> Void)?
     /// Rows that nobody wants any more.
     var onUnwanted: (([Fence]) -> Void)?
@@ -31,6 +32,8 @@ final class ClaimSession {
     private let session: Session
     private var phase = Phase.idle
     private var wanted = 0
+    /// It wants one that must run alone.
+    private var alone = false
     private var offer: Offer?
     /// The offer changed while a wait was under way with the old one.
     private var cancelled = false
@@ -41,6 +44,7 @@ final class ClaimSession {
 
     private struct Loading {
         var claims: [ClaimStatement.Claim]
+        var alone: Bool
         var places: [Int64: Int]
         var fences: [Fence]
         var after: RecordedStepsStatement.Position?
@@ -64,9 +68,12 @@ final class ClaimSession {
         }
     }
 
-    func want(_ limit: Int) {
+    func want(_ limit: Int, alone: Bool = false) {
+        let another = alone != self.alone
         wanted = limit
-        if limit == 0 { interrupt() } else { pump() }
+        self.alone = alone
+        if limit == 0 || another { interrupt() }
+        pump()
     }
 
     /// What to claim from now on; nil: nothing.
@@ -88,7 +95,7 @@ final class ClaimSession {
 
     /// Something that held it back may be over.
     func pump() {
-        guard case .idle = phase, let connection = session.connection, wanted > 0, let offer, !offer.names.isEmpty,
+        guard case .idle = phase, let connection = session.connection, wanted > 0, let offer,
             let worker = context.certainWorker
         else { return }
         guard unsettled.isEmpty else { return settle(connection, worker) }
@@ -105,10 +112,12 @@ final class ClaimSession {
 
     private func claim(_ connection: Connection, _ worker: UUIDBytes, _ offer: Offer) {
         phase = .claiming
-        ClaimStatement(worker: worker, limit: wanted, offer: offer).add(to: connection, &context.buffer)
+        let alone = alone
+        ClaimStatement(worker: worker, limit: wanted, offer: offer, alone: alone).add(to: connection, &context.buffer)
         sync(connection, worker) { [self] reply in
             let claims = ClaimStatement.decode(reply.results[0])
-            guard claims.isEmpty else { return took(claims) }
+            guard claims.isEmpty else { return took(claims, alone: alone) }
+            if alone { return finish([], alone: true) }
             guard let connection = still(worker) else { return rest(0) }
             arm(connection, worker, offer)
         }
@@ -126,10 +135,10 @@ final class ClaimSession {
                 milliseconds = ArmStatement.decode(reply.results[0])
             }
         }
-        ClaimStatement(worker: worker, limit: wanted, offer: offer).add(to: connection, &context.buffer)
+        ClaimStatement(worker: worker, limit: wanted, offer: offer, alone: false).add(to: connection, &context.buffer)
         sync(connection, worker) { [self] reply in
             let claims = ClaimStatement.decode(reply.results[0])
-            guard claims.isEmpty else { return took(claims) }
+            guard claims.isEmpty else { return took(claims, alone: false) }
             guard let connection = still(worker) else { return rest(0) }
             wait(connection, worker, offer, milliseconds)
         }
@@ -139,10 +148,10 @@ final class ClaimSession {
         phase = .waiting
         // One request: a cancelled wait takes the claim behind it along.
         WaitStatement(milliseconds: milliseconds).add(to: connection, &context.buffer)
-        ClaimStatement(worker: worker, limit: wanted, offer: offer).add(to: connection, &context.buffer)
+        ClaimStatement(worker: worker, limit: wanted, offer: offer, alone: false).add(to: connection, &context.buffer)
         sync(connection, worker) { [self] reply in
             let claims = ClaimStatement.decode(reply.results[1])
-            guard claims.isEmpty else { return took(claims) }
+            guard claims.isEmpty else { return took(claims, alone: false) }
             guard let connection = still(worker) else { return rest(0) }
             arm(connection, worker, offer)
         }
@@ -150,7 +159,7 @@ final class ClaimSession {
 
     /// The connection, if the wish and the life that a round of waiting began with still stand.
     private func still(_ worker: UUIDBytes) -> Connection? {
-        guard wanted > 0, !cancelled, context.certainWorker == worker else { return nil }
+        guard wanted > 0, !alone, !cancelled, context.certainWorker == worker else { return nil }
         return session.connection
     }
 
@@ -163,7 +172,7 @@ final class ClaimSession {
             if failure.code == .connectionLost {
                 unsettled.append(backend)
                 phase = .idle
-            } else if failure.sqlState == "57014", cancelled || wanted == 0 {
+            } else if failure.sqlState == "57014", cancelled || wanted == 0 || alone {
                 rest(0)
             } else {
                 if failure.sqlState == "PW004" { context.life?.check() }
@@ -198,14 +207,14 @@ final class ClaimSession {
 
     // MARK: Claimed
 
-    private func took(_ claims: [ClaimStatement.Claim]) {
+    private func took(_ claims: [ClaimStatement.Claim], alone: Bool) {
         cancelled = false
         for claim in claims {
             context.owned[claim.workflow.fence.key] = .init(epoch: claim.workflow.fence.epoch, workflowID: claim.workflow.workflowID)
         }
         context.life?.setRunning(context.owned.count)
-        guard claims.contains(where: \.replay) else { return finish(claims) }
-        var fresh = Loading(claims: claims, places: [:], fences: [])
+        guard claims.contains(where: \.replay) else { return finish(claims, alone: alone) }
+        var fresh = Loading(claims: claims, alone: alone, places: [:], fences: [])
         for (index, claim) in claims.enumerated() where claim.replay {
             fresh.places[claim.workflow.fence.key] = index
             fresh.fences.append(claim.workflow.fence)
@@ -240,17 +249,17 @@ final class ClaimSession {
                 state.after = end
                 load(state)
             } else {
-                finish(state.claims)
+                finish(state.claims, alone: state.alone)
             }
         }
     }
 
-    private func finish(_ claims: [ClaimStatement.Claim]) {
+    private func finish(_ claims: [ClaimStatement.Claim], alone: Bool) {
         loading = nil
         phase = .idle
-        guard wanted > 0 else {
+        guard wanted > 0, alone == self.alone else {
             onUnwanted?(claims.map(\.workflow.fence))
-            return
+            return pump()
         }
         wanted = 0
         onClaimed?(claims.map(\.workflow))

@@ -38,7 +38,7 @@ final class HandlerSQL {
     init(context: StoreContext, writes: WriteSessions) {
         self.context = context
         self.writes = writes
-        pool = SessionPool(context: context)
+        pool = SessionPool(context: context, statements: StatementSet.pool)
     }
 
     func close() { pool.close() }
@@ -209,6 +209,7 @@ final class HandlerSQL {
                 context.disown(record.fence)
                 return end(transaction, .refused(.fenced))
             }
+            if reply.results.count == offset, failure.sqlState == "PW009" { return refuse(transaction, record, lease) }
             if reply.results.count == offset, failure.sqlState == "23505" {
                 // Recorded by an earlier run after this one had read what was there: handed back, the workflow is replayed with it.
                 context.log(.warning, "step \(record.name) was recorded by an earlier run; handing the workflow back. \(context.describe(record.fence))")
@@ -216,6 +217,25 @@ final class HandlerSQL {
                 return end(transaction, .refused(.fenced))
             }
             end(transaction, undone(failure))
+        }
+    }
+
+    /// The workflow is being cancelled. Who asked for that, record_steps says, in a transaction that is rolled back.
+    private func refuse(_ transaction: OpenTransaction, _ record: StepRecord, _ lease: SessionPool.Lease) {
+        guard let worker = context.certainWorker else { return end(transaction, .refused(.cancelled(.request))) }
+        lease.connection.add(sql: TransactionCommand.rollback)
+        lease.connection.add(sql: TransactionCommand.begin(.readCommitted))
+        RecordStepsStatement(worker: worker, steps: [record]).add(to: lease.connection, &context.buffer)
+        lease.connection.add(sql: TransactionCommand.rollback)
+        lease.connection.sync { [weak self, weak transaction] reply in
+            guard let self, let transaction, transactions[transaction.id] === transaction else { return }
+            if let failure = reply.failure { return end(transaction, undone(failure)) }
+            let word = RefusalRows.decode(reply.results[2]).first?.word
+            if word == "fenced" {
+                context.disown(record.fence)
+                return end(transaction, .refused(.fenced))
+            }
+            end(transaction, .refused(.cancelled(word.flatMap(RefusalRows.cancellation) ?? .request)))
         }
     }
 

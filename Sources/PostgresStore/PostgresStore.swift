@@ -16,15 +16,24 @@ package final class PostgresStore: WorkflowStore, @unchecked Sendable {  // what
         set { loop.tick = newValue }
     }
 
+    /// These are parked, or another worker's: the engine does not wait for that, a test may. Set before `start`.
+    package var onParked: (([Parking]) -> Void)? {
+        get { writes.onParked }
+        set { writes.onParked = newValue }
+    }
+
     private let configuration: StoreConfiguration
     private let loop: EventLoop
     private let connector: Connector
     private let log: @Sendable (LogLevel, String) -> Void
     private let context: StoreContext
     private let claims: ClaimSession
+    private let signals: SignalSession
     private let writes: WriteSessions
     private let sql: HandlerSQL
+    private let functions: SQLHandlerRuns
     private let life: WorkerLife
+    private var suspicion = Suspicion()
     private var isClosing = false
     private var isClosed = false
     private var looksAgain = false
@@ -37,8 +46,10 @@ package final class PostgresStore: WorkflowStore, @unchecked Sendable {  // what
         connector = Connector()
         context = StoreContext(loop: loop, connector: connector, configuration: configuration, log: log)
         claims = ClaimSession(context: context)
+        signals = SignalSession(context: context)
         writes = WriteSessions(context: context)
         sql = HandlerSQL(context: context, writes: writes)
+        functions = SQLHandlerRuns(context: context)
         let owner = Owner()
         let loop = loop
         life = WorkerLife(configuration: configuration, options: context.protocolOptions(StatementSet.life), log: log) { event in
@@ -46,10 +57,15 @@ package final class PostgresStore: WorkflowStore, @unchecked Sendable {  // what
         }
         owner.store = self
         context.life = life
-        claims.onClaimed = { [unowned self] in emit(.claimed($0)) }
+        claims.onClaimed = { [unowned self] in
+            if $0.isEmpty { suspicion.wasVain() }
+            emit(.claimed($0))
+        }
         claims.onUnwanted = { [unowned self] in writes.release($0) }
-        writes.onWritten = { [unowned self] in emit(.written($0, steps: $1, ends: $2)) }
+        signals.onSignals = { [unowned self] in emit(.signalled($0)) }
+        writes.onEvent = { [unowned self] in emit($0) }
         sql.onEvent = { [unowned self] in emit($0) }
+        functions.onEvent = { [unowned self] in emit($0) }
     }
 
     /// Breaks the circle: the life line is made before its store is.
@@ -65,6 +81,7 @@ package final class PostgresStore: WorkflowStore, @unchecked Sendable {  // what
         life.start()
         loop.post { [self] in
             claims.start()
+            signals.start()
             writes.start()
         }
     }
@@ -98,6 +115,7 @@ package final class PostgresStore: WorkflowStore, @unchecked Sendable {  // what
             self.completion = completion
             life.setDraining()
             claims.want(0)
+            functions.end()
             _ = loop.schedule(afterNanoseconds: limit.nanoseconds) { [weak self] in self?.close() }
             closeWhenIdle()
         }
@@ -117,28 +135,30 @@ package final class PostgresStore: WorkflowStore, @unchecked Sendable {  // what
         loop.assertCurrent()
         for request in requests {
             switch request {
-            case .claim(let limit, _): if !isClosing || limit == 0 { claims.want(limit) }
-            case .write(let id, let steps, let ends):
-                if context.incarnation == nil {
-                    emit(.written(id, steps: steps.indices.map { ($0, .fenced) }, ends: ends.indices.map { ($0, .fenced) }))
-                } else {
-                    writes.write(id, steps: steps, ends: ends)
-                }
-            case .release(let fences): if context.incarnation != nil { writes.release(fences) }
+            case .claim(let limit, let alone): if !isClosing || limit == 0 { claims.want(limit, alone: alone) }
+            case .write(let id, let steps, let ends): write(.write(id, steps: steps, ends: ends))
+            case .perform(let id, let calls): write(.perform(id, calls))
+            case .emit(let id, let emissions): write(.emit(id, emissions))
+            case .park(let parkings): write(.park(parkings))
+            case .release(let fences): write(.release(fences))
+            case .runHandler(let id, let fence):
+                if context.incarnation == nil { emit(.handlerRan(id, .refused(.fenced))) } else { functions.run(id, fence) }
             case .begin(let id, let fence, let isolation): if context.incarnation != nil { sql.begin(id, fence, isolation) }
             case .execute(let id, let transaction, let statement): sql.execute(id, in: transaction, statement)
             case .commit(let id, let transaction, let record): sql.commit(id, transaction, record)
             case .rollback(let transaction): sql.rollback(transaction)
             case .query(let id, let statement): sql.query(id, statement)
-            case .perform(let id, let calls): emit(.performed(id, calls.map { _ in .refused(.invalid(Self.unsupported)) }))
-            case .emit(let id, let values): emit(.emitted(id, refused: values.indices.map { ($0, .invalid(Self.unsupported)) }))
-            case .park(let parkings): writes.release(parkings.map(\.fence))
-            case .runHandler(let id, _): emit(.handlerRan(id, .failed(Self.unsupported)))
             }
         }
     }
 
-    private static let unsupported = WorkflowError(code: "0A000", type: "Pawl", message: "This store does not do that yet.")
+    private func write(_ content: WriteBatch.Content) {
+        if context.incarnation != nil {
+            writes.write(content)
+        } else if let event = WriteBatch(content).fencedAnswer() {
+            emit(event)
+        }
+    }
 
     private func emit(_ event: StoreEvent) {
         events?(event)
@@ -161,13 +181,17 @@ package final class PostgresStore: WorkflowStore, @unchecked Sendable {  // what
         case .offered(let handlers):
             guard context.incarnation != nil else { return }
             claims.setOffer(Offer(handlers, queues: configuration.queues))
+            signals.pump()
             writes.pump()
         case .confirmed:
             claims.pump()
+            signals.pump()
             writes.pump()
             sql.pump()
+            functions.pump()
         case .held(let isHeld):
             log(isHeld ? .warning : .notice, isHeld ? "the database is held: nothing is claimed" : "the database was released: claiming")
+        case .suspects(let exist): if suspicion.isNews(exist) { emit(.suspects(exist)) }
         case .refused(let why): onStatus?(.refused(why))
         case .stopped:
             completion?()
@@ -177,8 +201,10 @@ package final class PostgresStore: WorkflowStore, @unchecked Sendable {  // what
             log(.error, "worker \(worker) lost its life line: \(reason). Its workflows are dropped here, and go on with whoever claims them")
             context.incarnation = nil
             claims.lifeEnded()
+            signals.lifeEnded()
             writes.lifeEnded()
             sql.lifeEnded()
+            functions.lifeEnded()
             context.owned = [:]
             life.setRunning(0)
             emit(.lifeLost)
@@ -190,9 +216,9 @@ package final class PostgresStore: WorkflowStore, @unchecked Sendable {  // what
     /// The last write was answered, and nothing is claimed any more.
     private func closeWhenIdle() {
         guard !isClosed else { return }
-        if claims.isIdle, writes.isIdle, sql.isIdle { return close() }
+        if claims.isIdle, writes.isIdle, sql.isIdle, functions.isIdle { return close() }
         guard !looksAgain else { return }
-        // Hand-backs are not answered.
+        // Hand-backs and parkings are not answered.
         looksAgain = true
         _ = loop.schedule(afterNanoseconds: 5_000_000) { [weak self] in
             self?.looksAgain = false
@@ -203,10 +229,35 @@ package final class PostgresStore: WorkflowStore, @unchecked Sendable {  // what
     private func close() {
         guard !isClosed else { return }
         isClosed = true
+        functions.close()
         sql.close()
         writes.close()
+        signals.close()
         claims.close()
         life.stop()
+    }
+}
+
+/// What the engine was told of workflows that must run alone. It rests its claims for them, so a claim of one that came back empty (its queue is paused,
+/// say) is followed by a while in which it is not told again.
+private struct Suspicion {
+    private var isKnown = false
+    private var quietUntil: UInt64 = 0
+    private var pause = Suspicion.shortestPause
+    private static let shortestPause: UInt64 = 2_000_000_000
+    private static let longestPause: UInt64 = 300_000_000_000
+
+    mutating func isNews(_ exist: Bool) -> Bool {
+        if !exist { pause = Self.shortestPause }
+        guard exist != isKnown, !exist || EventLoop.now() >= quietUntil else { return false }
+        isKnown = exist
+        return true
+    }
+
+    mutating func wasVain() {
+        isKnown = false
+        quietUntil = EventLoop.now() + pause
+        pause = min(2 * pause, Self.longestPause)
     }
 }
 

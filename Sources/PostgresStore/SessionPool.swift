@@ -1,6 +1,6 @@
 import PostgresClient
 
-/// Sessions for handlers' SQL, opened when they are needed and never more than allowed. A session is as new when it is lent again.
+/// Sessions for handlers' SQL, or for SQL handlers, opened when they are needed and never more than allowed. A session is as new when it is lent again.
 /// Loop thread only.
 final class SessionPool {
     /// A session while somebody has it.
@@ -32,12 +32,16 @@ final class SessionPool {
     }
 
     private let context: StoreContext
+    private let statements: [PreparedStatement]
     private var places: [Place] = []
     private var waiting: [(ticket: UInt64, taker: (Lease) -> Void)] = []
     private var nextTicket: UInt64 = 0
     private var complaints = LogLimiter()
 
-    init(context: StoreContext) { self.context = context }
+    init(context: StoreContext, statements: [PreparedStatement]) {
+        self.context = context
+        self.statements = statements
+    }
 
     func close() {
         waiting = []
@@ -100,7 +104,7 @@ final class SessionPool {
     }
 
     private func open() {
-        let session = Session(options: context.poolOptions(), connector: context.connector, loop: context.loop)
+        let session = Session(options: context.poolOptions(statements), connector: context.connector, loop: context.loop)
         let place = Place(session)
         places.append(place)
         session.onReady = { [weak self, unowned place] _ in

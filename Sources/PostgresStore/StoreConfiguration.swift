@@ -23,9 +23,9 @@ package struct StoreConfiguration: Sendable {
     /// nil: every queue.
     package var queues: [String]?
     package var handlers: [HandlerOffer]
-    /// Sessions for checkpoints and completions, 1 to 3.
+    /// Sessions for checkpoints, durable calls and completions, 1 to 3.
     package var writeConnections: Int
-    /// Sessions for handlers' transactions and queries, at most; opened when needed.
+    /// Sessions for handlers' transactions and queries, at most, and as many again for SQL handlers; opened when needed.
     package var poolConnections: Int
 
     package init(

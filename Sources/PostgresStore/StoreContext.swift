@@ -43,12 +43,18 @@ final class StoreContext {
         return "workflow_id=\(id) epoch=\(fence.epoch) worker=\(incarnation.map { "\($0.worker)" } ?? "none")"
     }
 
+    /// How long a write waits for a lock before it goes on without the row, in milliseconds. Less than `deadlock_timeout`, and more than a commit takes.
+    static let lockTimeout = 500
+
+    /// The options of a session for writes: a lock that somebody holds for long must not hold up what shares the session.
+    func writeOptions() -> ConnectionOptions { protocolOptions(StatementSet.write, lockTimeout: "\(Self.lockTimeout)") }
+
     /// The options of a session for the worker protocol: READ COMMITTED, and no limit of the server's own on how long it takes or idles.
-    func protocolOptions(_ statements: [PreparedStatement]) -> ConnectionOptions {
+    func protocolOptions(_ statements: [PreparedStatement], lockTimeout: String = "0") -> ConnectionOptions {
         ConnectionOptions(
             connectionString: configuration.connectionString,
             settings: [
-                ("statement_timeout", "0"), ("lock_timeout", "0"), ("idle_in_transaction_session_timeout", "0"), ("idle_session_timeout", "0"),
+                ("statement_timeout", "0"), ("lock_timeout", lockTimeout), ("idle_in_transaction_session_timeout", "0"), ("idle_session_timeout", "0"),
                 ("default_transaction_isolation", "read committed"), ("default_transaction_read_only", "off"),
                 ("client_connection_check_interval", "500ms"), ("plan_cache_mode", "force_generic_plan"),
             ],
@@ -56,10 +62,10 @@ final class StoreContext {
     }
 
     /// A session for handlers' SQL keeps what the administrator set for the role and the database.
-    func poolOptions() -> ConnectionOptions {
+    func poolOptions(_ statements: [PreparedStatement]) -> ConnectionOptions {
         ConnectionOptions(
             connectionString: configuration.connectionString,
-            settings: [("idle_session_timeout", "0"), ("client_connection_check_interval", "500ms")], statements: StatementSet.pool,
+            settings: [("idle_session_timeout", "0"), ("client_connection_check_interval", "500ms")], statements: statements,
             identityQuery: EndBackendStatement.identityQuery)
     }
 }

@@ -22,6 +22,8 @@ final class WorkerLife: @unchecked Sendable {  // `shared` is locked; the rest i
         case refused(String)
         /// Whether a restored copy is held still.
         case held(Bool)
+        /// Whether workflows wait that must run alone; said again as long as they do.
+        case suspects(Bool)
         /// The thread has ended, as asked.
         case stopped
     }
@@ -145,6 +147,7 @@ final class WorkerLife: @unchecked Sendable {  // `shared` is locked; the rest i
         deliver(.offered(handlers))
 
         var held = registration.held != nil
+        var hadSuspects = false
         var nextBeat = bootTime() + registration.heartbeatInterval
         do throws(PostgresError) {
             while true {
@@ -187,6 +190,10 @@ final class WorkerLife: @unchecked Sendable {  // `shared` is locked; the rest i
                 if beat.held != held {
                     held = beat.held
                     deliver(.held(held))
+                }
+                if beat.suspects || hadSuspects {
+                    hadSuspects = beat.suspects
+                    deliver(.suspects(hadSuspects))
                 }
                 if beat.reclaimed > 0 { log(.notice, "worker \(worker) handed back \(beat.reclaimed) workflows of dead workers") }
             }

@@ -16,6 +16,22 @@
             case afterCommit = "after-commit"
             case beforeComplete = "before-complete"
             case afterComplete = "after-complete"
+            /// A failed attempt that another one follows; its outcome is a record.
+            case beforeAttempt = "before-attempt"
+            case afterAttempt = "after-attempt"
+            /// An end that is a new beginning.
+            case beforeContinue = "before-continue"
+            case afterContinue = "after-continue"
+            case beforePerform = "before-perform"
+            case afterPerform = "after-perform"
+            case beforeEmit = "before-emit"
+            case afterEmit = "after-emit"
+            case beforePark = "before-park"
+            /// The rows are parked, or somebody else's.
+            case afterPark = "after-park"
+            case beforeHandler = "before-handler"
+            /// An SQL function ran, and its workflow has ended.
+            case afterHandler = "after-handler"
         }
 
         let place: Place
@@ -43,8 +59,8 @@
         private let point: CrashPoint
         private let crash: () -> Void
         private var passed = 0
-        /// Unanswered writes: how many steps and ends each holds.
-        private var writes: [RequestID: (steps: Int, ends: Int)] = [:]
+        /// Unanswered requests: what each passes when it is answered.
+        private var outstanding: [RequestID: [(place: CrashPoint.Place, times: Int)]] = [:]
 
         var events: ((StoreEvent) -> Void)?
 
@@ -62,9 +78,24 @@
             for request in requests {
                 switch request {
                 case .write(let id, let steps, let ends):
-                    writes[id] = (steps.count, ends.count)
-                    pass(.beforeRecord, steps.count)
-                    pass(.beforeComplete, ends.count)
+                    let attempts = steps.count { $0.retryIn != nil }
+                    let continued = ends.count { if case .continued = $0.end { true } else { false } }
+                    pass(.beforeRecord, steps.count - attempts)
+                    pass(.beforeAttempt, attempts)
+                    pass(.beforeComplete, ends.count - continued)
+                    pass(.beforeContinue, continued)
+                    outstanding[id] = [
+                        (.afterRecord, steps.count - attempts), (.afterAttempt, attempts), (.afterComplete, ends.count - continued),
+                        (.afterContinue, continued),
+                    ]
+                case .perform(let id, let calls):
+                    pass(.beforePerform, calls.count)
+                    outstanding[id] = [(.afterPerform, calls.count)]
+                case .emit(let id, let emissions):
+                    pass(.beforeEmit, emissions.count)
+                    outstanding[id] = [(.afterEmit, emissions.count)]
+                case .park(let parkings): pass(.beforePark, parkings.count)
+                case .runHandler: pass(.beforeHandler, 1)
                 case .commit: pass(.beforeCommit, 1)
                 default: break
                 }
@@ -75,14 +106,16 @@
         private func look(at event: StoreEvent) {
             switch event {
             case .claimed(let workflows): pass(.afterClaim, workflows.count)
-            case .written(let id, _, _):
-                guard let write = writes.removeValue(forKey: id) else { return }
-                pass(.afterRecord, write.steps)
-                pass(.afterComplete, write.ends)
+            case .written(let id, _, _), .performed(let id, _), .emitted(let id, _):
+                for (place, times) in outstanding.removeValue(forKey: id) ?? [] { pass(place, times) }
+            case .handlerRan(_, .ended): pass(.afterHandler, 1)
             case .transactionEnded(_, .committed): pass(.afterCommit, 1)
             default: break
             }
         }
+
+        /// These are parked: the engine is not told.
+        func parked(_ count: Int) { pass(.afterPark, count) }
 
         private func pass(_ place: CrashPoint.Place, _ times: Int) {
             guard place == point.place, times > 0 else { return }

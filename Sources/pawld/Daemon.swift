@@ -68,7 +68,7 @@ final class Daemon {
         report(scan)
         if scan.plugins.isEmpty {
             logger.warning(
-                "no plugin is loaded, so nothing can run: put one into the plugin directory and send SIGHUP (systemctl reload)",
+                "no plugin is loaded, so only SQL handlers run: put one into the plugin directory and send SIGHUP (systemctl reload)",
                 metadata: ["plugin_directory": "\(configuration.pluginDirectory)"])
         }
         for lane in lanes {

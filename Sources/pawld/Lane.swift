@@ -61,7 +61,9 @@ final class Lane: Sendable {
         var seam: any WorkflowStore = store
         #if DEBUG
             if let text = environment["PAWL_TEST_CRASH_POINT"], !text.isEmpty {
-                seam = CrashPointStore(wrapping: store, point: try CrashPoint(parsing: text))
+                let crashing = CrashPointStore(wrapping: store, point: try CrashPoint(parsing: text))
+                store.onParked = { [unowned crashing] in crashing.parked($0.count) }
+                seam = crashing
             }
         #endif
         let wakeStore = store

@@ -16,7 +16,7 @@ extension EndToEnd {
                 """)
             let worker = try bank.worker(concurrency: 50, options: "-c pawl.poll_interval=0")
             try await eventually("idle; \(worker.output)") {
-                try bank.admin.integer("SELECT count(*) FROM pg_stat_activity WHERE query ILIKE '%pawl.wait%' AND usename = 'end_to_end_worker'") == 1
+                try bank.admin.integer("SELECT count(*) FROM pg_stat_activity WHERE query ILIKE '%pawl.wait%' AND usename = 'end_to_end_worker'") == 2
             }
             let clients = try (0..<4).map { _ in try bank.database.connect() }
             var expected = 0

@@ -54,14 +54,15 @@ extension StoreSuites {
             let fixture = try await StoreFixture(database)
             let admin = try database.connect()
             fixture.send(.claim(limit: 5, alone: false))
+            // And the session for signals.
             try await eventually("it waits") {
                 try admin.integer(
-                    "SELECT count(*) FROM pg_stat_activity WHERE datname = $1 AND query LIKE 'CALL pawl.wait%' AND state = 'active'", database.name) == 1
+                    "SELECT count(*) FROM pg_stat_activity WHERE datname = $1 AND query LIKE 'CALL pawl.wait%' AND state = 'active'", database.name) == 2
             }
             fixture.send(.claim(limit: 0, alone: false))
             try await eventually("it waits no more") {
                 try admin.integer(
-                    "SELECT count(*) FROM pg_stat_activity WHERE datname = $1 AND query LIKE 'CALL pawl.wait%' AND state = 'active'", database.name) == 0
+                    "SELECT count(*) FROM pg_stat_activity WHERE datname = $1 AND query LIKE 'CALL pawl.wait%' AND state = 'active'", database.name) == 1
             }
             try fixture.enqueue(3)
             // Something else that the store does takes its turn; the claim would have come before it.
@@ -112,7 +113,7 @@ extension StoreSuites {
             let admin = try database.connect()
             try await eventually("it waits") {
                 try admin.integer(
-                    "SELECT count(*) FROM pg_stat_activity WHERE datname = $1 AND query LIKE 'CALL pawl.wait%' AND state = 'active'", database.name) == 1
+                    "SELECT count(*) FROM pg_stat_activity WHERE datname = $1 AND query LIKE 'CALL pawl.wait%' AND state = 'active'", database.name) == 2
             }
             fixture.store.setHandlers(StoreFixture.offers(["w", "other"]))
             #expect(try await fixture.nextClaim(after: before).first?.workflowName == "other")

@@ -132,13 +132,15 @@ extension StoreSuites {
             try database.connect().script("ALTER DATABASE \(database.name) SET pawl.poll_interval = 0")
             let fixture = try await StoreFixture(database, through: proxy)
             let before = fixture.claimCount
+            let admin = try database.connect()
+            func waiting() throws -> Int {
+                try admin.integer(
+                    "SELECT count(*) FROM pg_stat_activity WHERE datname = $1 AND query LIKE 'CALL pawl.wait%' AND state = 'active'", database.name)
+            }
+            try await eventually("the session for signals waits") { try waiting() == 1 }
             proxy.cut(.afterItIsAnswered, on: "pawl_wait")
             fixture.send(.claim(limit: 10, alone: false))
-            let admin = try database.connect()
-            try await eventually("it waits") {
-                try admin.integer(
-                    "SELECT count(*) FROM pg_stat_activity WHERE datname = $1 AND query LIKE 'CALL pawl.wait%' AND state = 'active'", database.name) == 1
-            }
+            try await eventually("both wait") { try waiting() == 2 }
             try fixture.enqueue(4)
             let claimed = try await fixture.nextClaim(after: before)
             #expect(claimed.count == 4)

@@ -20,6 +20,9 @@ final class StoreFixture: Sendable {
         var livesLost = 0
         var log: [String] = []
         var doubleAnswers = 0
+        var signals: [Signal] = []
+        var suspects: [Bool] = []
+        var parked: [Parking] = []
     }
 
     /// - Parameter proxy: what the store connects through.
@@ -46,14 +49,17 @@ final class StoreFixture: Sendable {
             state.withLock { state in
                 switch event {
                 case .claimed(let workflows): state.claims.append(workflows)
-                case .written(let id, _, _), .executed(let id, _), .transactionEnded(let id, _):
+                case .written(let id, _, _), .executed(let id, _), .transactionEnded(let id, _), .performed(let id, _), .emitted(let id, _),
+                    .handlerRan(let id, _):
                     if state.answers[id] != nil { state.doubleAnswers += 1 }
                     state.answers[id] = event
-                case .performed, .emitted, .handlerRan, .signalled, .suspects: break
+                case .signalled(let signals): state.signals += signals
+                case .suspects(let exist): state.suspects.append(exist)
                 case .lifeLost: state.livesLost += 1
                 }
             }
         }
+        store.onParked = { parkings in state.withLock { $0.parked += parkings } }
         store.start()
         try await eventually("the worker is registered; its log: \(log)") { !self.lives.isEmpty }
     }
@@ -66,6 +72,12 @@ final class StoreFixture: Sendable {
     var lives: [String] { state.withLock { $0.lives } }
     var livesLost: Int { state.withLock { $0.livesLost } }
     var doubleAnswers: Int { state.withLock { $0.doubleAnswers } }
+
+    /// Everything that was signalled so far.
+    var signals: [Signal] { state.withLock { $0.signals } }
+    var suspects: [Bool] { state.withLock { $0.suspects } }
+    /// What is parked, as far as the store knows.
+    var parked: [Parking] { state.withLock { $0.parked } }
 
     func shutdown() async {
         await withCheckedContinuation { continuation in store.shutdown { continuation.resume() } }
@@ -116,6 +128,13 @@ final class StoreFixture: Sendable {
         return all
     }
 
+    /// Asks for one that must run alone.
+    func claimAlone() async throws -> [ClaimedWorkflow] {
+        let before = claimCount
+        send(.claim(limit: 1, alone: true))
+        return try await nextClaim(after: before)
+    }
+
     struct Written: Equatable {
         var steps: [Int: Refusal] = [:]
         var ends: [Int: Refusal] = [:]
@@ -132,6 +151,43 @@ final class StoreFixture: Sendable {
         return Written(
             steps: Dictionary(uniqueKeysWithValues: steps.map { ($0.index, $0.refusal) }),
             ends: Dictionary(uniqueKeysWithValues: ends.map { ($0.index, $0.refusal) }))
+    }
+
+    func perform(_ calls: DurableCall...) async throws -> [CallResult] {
+        let id = newID()
+        send(.perform(id, calls))
+        return try await performed(id)
+    }
+
+    func performed(_ id: RequestID) async throws -> [CallResult] {
+        guard case .performed(_, let results) = try await answer(id, "what became of the calls") else { throw TestFailure("another answer") }
+        return results
+    }
+
+    /// What was refused.
+    func emit(_ emissions: Emission...) async throws -> [Int: Refusal] {
+        let id = newID()
+        send(.emit(id, emissions))
+        guard case .emitted(_, let refused) = try await answer(id, "the answer to what was emitted") else { throw TestFailure("another answer") }
+        return Dictionary(uniqueKeysWithValues: refused.map { ($0.index, $0.refusal) })
+    }
+
+    /// Parks them, and waits until that is done.
+    func park(_ workflows: ClaimedWorkflow...) async throws {
+        let before = parked.count
+        send(.park(workflows.map { Parking(fence: $0.fence, waitingFor: "a test") }))
+        try await eventually("it is parked; the log: \(log)", every: .milliseconds(2)) { self.parked.count == before + workflows.count }
+    }
+
+    func runHandler(_ workflow: ClaimedWorkflow) async throws -> HandlerRunEnd {
+        let id = newID()
+        send(.runHandler(id, workflow.fence))
+        return try await handlerRan(id)
+    }
+
+    func handlerRan(_ id: RequestID) async throws -> HandlerRunEnd {
+        guard case .handlerRan(_, let end) = try await answer(id, "the function's end") else { throw TestFailure("another answer") }
+        return end
     }
 
     func begin(_ workflow: ClaimedWorkflow, _ isolation: IsolationLevel = .readCommitted) -> RequestID {
@@ -174,6 +230,49 @@ extension ClaimedWorkflow {
     }
 
     func end(_ value: String = "null") -> WorkflowEnd { WorkflowEnd(fence: fence, end: .succeeded(Array(value.utf8))) }
+}
+
+extension ClaimedWorkflow {
+    func call(_ kind: StepKind, _ arguments: String, _ name: String = "c", _ number: Int32 = 1) -> DurableCall {
+        DurableCall(fence: fence, name: name, number: number, kind: kind, arguments: Array(arguments.utf8), startedAt: 1_700_000_000_000_000)
+    }
+
+    /// A failed attempt that another one follows.
+    func attempt(_ attempts: Int32, retryIn: Int64, _ name: String = "s", _ number: Int32 = 1, cancelling: Bool = false) -> StepRecord {
+        StepRecord(
+            fence: fence, name: name, number: number, kind: .step, outcome: .failure(WorkflowError(code: "busy", type: "T", message: "not now")),
+            startedAt: 1_700_000_000_000_000, attempts: attempts, retryIn: retryIn, cancelling: cancelling)
+    }
+}
+
+extension CallResult {
+    /// A word, and what came of it.
+    var word: String {
+        switch self {
+        case .done(.success(let value)): String(decoding: value, as: UTF8.self)
+        case .done(.failure(let error)): "failed \(error.code)"
+        case .waiting(let dueIn): dueIn == nil ? "waiting" : "waiting, due"
+        case .refused(.fenced): "fenced"
+        case .refused(.alreadyRecorded): "recorded"
+        case .refused(.cancelled(let by)): "cancelled \(by.rawValue)"
+        case .refused(.invalid(let error)): "invalid \(error.code)"
+        }
+    }
+}
+
+extension HandlerRunEnd {
+    /// A word, and the error's code.
+    var word: String {
+        switch self {
+        case .ended: "ended"
+        case .retry(let error): "retry \(error.code)"
+        case .failed(let error): "failed \(error.code)"
+        case .refused(.fenced): "fenced"
+        case .refused(.alreadyRecorded): "recorded"
+        case .refused(.cancelled(let by)): "cancelled \(by.rawValue)"
+        case .refused(.invalid(let error)): "invalid \(error.code)"
+        }
+    }
 }
 
 extension SQLResult {

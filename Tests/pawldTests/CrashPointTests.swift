@@ -66,6 +66,56 @@ import WorkflowEngine
         #expect(subject.crashes.first?.sent == (after ? 2 : 1))
     }
 
+    /// Each write of a durable run, by the request that it is in and the answer to it.
+    static let attempt = StepRecord(
+        fence: fence, name: "a", number: 1, kind: .step, outcome: .failure(WorkflowError(code: "x", type: "T", message: "")), startedAt: 0, retryIn: 5)
+    static let continued = WorkflowEnd(fence: fence, end: .continued(input: []))
+    static let call = DurableCall(fence: fence, name: "r", number: 1, kind: .receive, arguments: [], startedAt: 0)
+    static let emission = Emission(fence: fence, kind: .progress, arguments: [])
+    static let parking = Parking(fence: fence, waitingFor: "")
+    static let id = RequestID(3)
+
+    @Test(arguments: ["attempt", "continue", "perform", "emit", "handler"]) func eachOtherWriteHasItsPoints(_ name: String) throws {
+        let requests: [String: (StoreRequest, StoreEvent)] = [
+            "attempt": (.write(Self.id, steps: [Self.attempt], ends: []), .written(Self.id, steps: [], ends: [])),
+            "continue": (.write(Self.id, steps: [], ends: [Self.continued]), .written(Self.id, steps: [], ends: [])),
+            "perform": (.perform(Self.id, [Self.call]), .performed(Self.id, [.waiting(dueIn: nil)])),
+            "emit": (.emit(Self.id, [Self.emission]), .emitted(Self.id, refused: [])),
+            "handler": (.runHandler(Self.id, Self.fence), .handlerRan(Self.id, .ended)),
+        ]
+        for (moment, crashesAfter) in [("before", 0), ("after", 1)] {
+            let subject = try Subject("\(moment)-\(name)")
+            for (other, (request, answer)) in requests where other != name {
+                subject.outer.send([request])
+                subject.inner.events?(answer)
+            }
+            subject.outer.send([.write(RequestID(4), steps: [Self.step], ends: [Self.end]), .park([Self.parking])])
+            subject.inner.events?(.written(RequestID(4), steps: [], ends: []))
+            subject.outer.parked(1)
+            #expect(subject.crashes.isEmpty)
+            let (request, answer) = requests[name]!
+            subject.outer.send([request])
+            #expect(subject.crashes.count == 1 - crashesAfter)
+            subject.inner.events?(answer)
+            #expect(subject.crashes.count == 1)
+            #expect(subject.crashes.first?.sent == 6 + crashesAfter)
+        }
+    }
+
+    @Test func parkingHasItsPointsAlthoughTheEngineIsNotTold() throws {
+        let before = try Subject("before-park:2")
+        before.outer.send([.park([Self.parking])])
+        #expect(before.crashes.isEmpty)
+        before.outer.send([.park([Self.parking])])
+        #expect(before.crashes.first?.sent == 1)
+        let after = try Subject("after-park:2")
+        after.outer.send([.park([Self.parking, Self.parking])])
+        after.outer.parked(1)
+        #expect(after.crashes.isEmpty)
+        after.outer.parked(1)
+        #expect(after.crashes.count == 1)
+    }
+
     @Test func theTimeCountsWorkflowsAndNotBatches() throws {
         let subject = try Subject("after-claim:7")
         subject.inner.events?(Self.claimed(5))

@@ -6,18 +6,21 @@ struct ClaimStatement: StoreStatement {
     let worker: UUIDBytes
     let limit: Int
     let offer: Offer
+    let alone: Bool
 
     static let prepared = PreparedStatement(
         name: "pawl_claim",
         sql: """
             SELECT workflow_key, epoch, replay, workflow_version, priority, recoveries, created_at, workflow_id, workflow_name, queue, \
-            partition_key, input, headers, attributes FROM pawl.claim_workflows($1::uuid, $2::integer, $3::text[], $4::integer[], $5::text[])
+            partition_key, input, headers, attributes, deadline_at, deadline_in, cancel_reason, sql_handler, probation, parent_workflow_id \
+            FROM pawl.claim_workflows($1::uuid, $2::integer, $3::text[], $4::integer[], $5::text[], $6::boolean)
             """)
 
     func bind(_ parameters: inout ParameterBuffer) {
         parameters.add(worker)
         parameters.add(Int32(clamping: limit))
         offer.bind(&parameters)
+        parameters.add(alone)
     }
 
     static func decode(_ result: PostgresResult) -> [Claim] {
@@ -31,7 +34,11 @@ struct ClaimStatement: StoreStatement {
                     workflowName: names.string(result.bytes(row, 8)), workflowVersion: result.int32(row, 3), queue: queues.string(result.bytes(row, 9)),
                     priority: result.int32(row, 4), partitionKey: result.optionalString(row, 10), recoveries: result.int32(row, 5),
                     input: result.isNull(row, 11) ? Array("null".utf8) : result.json(row, 11), headers: result.optionalJSON(row, 12),
-                    attributes: result.optionalJSON(row, 13), createdAt: result.microseconds(row, 6), recordedSteps: []),
+                    attributes: result.optionalJSON(row, 13), createdAt: result.microseconds(row, 6),
+                    deadlineAt: result.isNull(row, 14) ? nil : result.microseconds(row, 14),
+                    deadlineIn: result.isNull(row, 15) ? nil : result.int64(row, 15), parentWorkflowID: result.optionalString(row, 19),
+                    cancellation: result.optionalString(row, 16).map { Cancellation(rawValue: $0) ?? .request },
+                    isSQLHandler: result.bool(row, 17), isOnProbation: result.bool(row, 18), recordedSteps: []),
                 replay: result.bool(row, 2))
         }
     }

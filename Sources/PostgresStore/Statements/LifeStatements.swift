@@ -56,7 +56,7 @@ struct HeartbeatStatement: StoreStatement {
     let draining: Bool
 
     static let prepared = PreparedStatement(
-        name: "pawl_heartbeat", sql: "SELECT alive, held, reclaimed FROM pawl.heartbeat($1::uuid, $2::integer, $3::text)")
+        name: "pawl_heartbeat", sql: "SELECT alive, held, reclaimed, suspects FROM pawl.heartbeat($1::uuid, $2::integer, $3::text)")
 
     func bind(_ parameters: inout ParameterBuffer) {
         parameters.add(worker)
@@ -64,9 +64,20 @@ struct HeartbeatStatement: StoreStatement {
         parameters.add(draining ? "draining" : "running")
     }
 
-    static func decode(_ result: PostgresResult) -> (alive: Bool, held: Bool, reclaimed: Int) {
-        guard result.rowCount == 1 else { return (false, false, 0) }
-        return (result.bool(0, 0), result.bool(0, 1), result.isNull(0, 2) ? 0 : Int(result.int32(0, 2)))
+    struct Heartbeat {
+        var alive: Bool
+        var held: Bool
+        /// Workflows of dead workers that it handed back.
+        var reclaimed: Int
+        /// Whether workflows wait that must run alone.
+        var suspects: Bool
+    }
+
+    static func decode(_ result: PostgresResult) -> Heartbeat {
+        guard result.rowCount == 1 else { return Heartbeat(alive: false, held: false, reclaimed: 0, suspects: false) }
+        return Heartbeat(
+            alive: result.bool(0, 0), held: result.bool(0, 1), reclaimed: result.isNull(0, 2) ? 0 : Int(result.int32(0, 2)),
+            suspects: !result.isNull(0, 3) && result.bool(0, 3))
     }
 }
 

@@ -12,7 +12,8 @@ struct RecordStepStatement: StoreStatement {
 
     func bind(_ parameters: inout ParameterBuffer) {
         parameters.add(workflowID)
-        parameters.add("\(worker):\(record.fence.epoch):\(record.number)")
+        let fence = "\(worker):\(record.fence.epoch):\(record.number)"
+        parameters.add(record.isAttempt ? "\(fence):\(record.attempts)\(record.cancelling ? ":cancelling" : "")" : fence)
         parameters.add(record.name)
         switch record.outcome {
         case .success(let value):

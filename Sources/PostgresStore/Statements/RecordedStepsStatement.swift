@@ -16,7 +16,7 @@ struct RecordedStepsStatement: StoreStatement {
     static let prepared = PreparedStatement(
         name: "pawl_steps",
         sql: """
-            SELECT workflow_key, step_number, step_name, kind, status, output, error \
+            SELECT workflow_key, step_number, step_name, kind, status, output, error, attempts, due_in \
             FROM pawl.get_recorded_steps($1::uuid, $2::bigint[], $3::integer[], $4::bigint, $5::text, $6::bigint)
             """)
 
@@ -34,7 +34,7 @@ struct RecordedStepsStatement: StoreStatement {
     }
 
     struct Page {
-        /// Finished steps, with the key of their workflow.
+        /// Steps, with the key of their workflow.
         var steps: [(key: Int64, step: RecordedStep)] = []
         /// Where the next page begins; nil: this was the last.
         var end: Position?
@@ -44,16 +44,18 @@ struct RecordedStepsStatement: StoreStatement {
         var page = Page()
         for row in 0..<result.rowCount {
             let status = result.bytes(row, 4)
-            let outcome: Outcome
+            let state: RecordedStep.State
             if status.elementsEqual("succeeded".utf8) {
-                outcome = .success(result.optionalJSON(row, 5) ?? Array("null".utf8))
+                state = .done(.success(result.optionalJSON(row, 5) ?? Array("null".utf8)))
             } else if status.elementsEqual("failed".utf8) {
-                outcome = .failure(WorkflowError(decoding: result.optionalJSON(row, 6) ?? Array("null".utf8)))
+                state = .done(.failure(WorkflowError(decoding: result.optionalJSON(row, 6) ?? Array("null".utf8))))
+            } else if status.elementsEqual("retrying".utf8) {
+                state = .retrying(attempts: result.int32(row, 7), dueIn: result.isNull(row, 8) ? 0 : result.int64(row, 8))
             } else {
-                continue
+                state = .waiting(dueIn: result.isNull(row, 8) ? nil : result.int64(row, 8))
             }
             page.steps.append(
-                (result.int64(row, 0), RecordedStep(name: result.string(row, 2), number: result.int32(row, 1), kind: result.string(row, 3), outcome: outcome)))
+                (result.int64(row, 0), RecordedStep(name: result.string(row, 2), number: result.int32(row, 1), kind: result.string(row, 3), state: state)))
         }
         if result.rowCount > 0 {
             page.end = Position(key: result.int64(result.rowCount - 1, 0), name: result.string(result.rowCount - 1, 2))

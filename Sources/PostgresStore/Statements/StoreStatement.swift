@@ -29,11 +29,16 @@ enum StatementSet {
         ClaimStatement.prepared, RecordedStepsStatement.prepared, ArmStatement.prepared, WaitStatement.prepared, ReleaseUnknownStatement.prepared,
         EndBackendStatement.prepared,
     ]
+    static let signals = [
+        TakeSignalsStatement.prepared, ArmSignalsStatement.prepared, WaitStatement.prepared, EndBackendStatement.prepared,
+    ]
     static let write = [
-        RecordStepsStatement.prepared, CompleteWorkflowsStatement.prepared, ReleaseWorkflowsStatement.prepared, RecordedStepsStatement.prepared,
-        EndBackendStatement.prepared,
+        RecordStepsStatement.prepared, RecordAttemptsStatement.prepared, CompleteWorkflowsStatement.prepared, ContinueWorkflowsStatement.prepared,
+        PerformCallsStatement.prepared, EmitValuesStatement.prepared, ParkWorkflowsStatement.prepared, ReleaseWorkflowsStatement.prepared,
+        RecordedStepsStatement.prepared, EndBackendStatement.prepared,
     ]
     static let life = [RegisterWorkerStatement.prepared, HeartbeatStatement.prepared, UnregisterWorkerStatement.prepared]
-    static let pool = [RecordStepStatement.prepared]
-    static let all = claim + write + life + pool
+    static let pool = [RecordStepStatement.prepared, RecordStepsStatement.prepared]
+    static let handlers = [RunHandlerStatement.prepared, CompleteWorkflowsStatement.prepared, EndBackendStatement.prepared]
+    static let all = claim + signals + write + life + pool + handlers
 }

@@ -24,4 +24,7 @@ struct WaitStatement: StoreStatement {
     static let prepared = PreparedStatement(name: "pawl_wait", sql: "CALL pawl.wait($1::integer, NULL)")
 
     func bind(_ parameters: inout ParameterBuffer) { parameters.add(milliseconds) }
+
+    /// Whether it was woken; otherwise its time ran out, and the session is armed as before.
+    static func decode(_ result: PostgresResult) -> Bool { result.rowCount == 1 && !result.isNull(0, 0) && result.bool(0, 0) }
 }
