@@ -401,7 +401,7 @@ DECLARE
     again integer[] := '{}';        -- waits that are not over, for something of another workflow
     awaited bigint[] := '{}';       -- and those workflows
     dues timestamptz[] := '{}';
-    locked integer;
+    marks integer;
     state text;
     message text;
     detail text;
@@ -477,20 +477,23 @@ BEGIN
     -- A workflow that ends sees who waits for it, or is seen to have ended: for that its completion waits for this transaction, or this one for it.
     -- Children tell without being asked. Only what somebody runs is locked, all of it in key order, so that nobody's transaction is waited for but a
     -- worker's. If it is handed back meanwhile a claim passes it by: so it is marked.
-    WITH running AS MATERIALIZED (
-        SELECT w.queue_id, w.rank, w.ready_key, w.workflow_name, w.workflow_version FROM pawl.workflow w
-        WHERE w.workflow_key = ANY (awaited) AND w.parent_key IS NULL AND w.claimed_by IS NOT NULL AND w.workflow_key <> ALL (workflow_keys)
-        ORDER BY w.workflow_key FOR KEY SHARE OF w),
-    marked AS MATERIALIZED (
-        SELECT pawl.mark_ready(r.queue_id, r.rank & ~1::bigint, r.ready_key, r.workflow_name, r.workflow_version) FROM running r)
-    SELECT count(*) INTO locked FROM marked;
+    awaited := ARRAY(SELECT w.workflow_key FROM pawl.workflow w
+        WHERE w.workflow_key = ANY (awaited) AND w.parent_key IS NULL AND w.claimed_by IS NOT NULL AND w.workflow_key <> ALL (workflow_keys));
+    IF awaited <> '{}' THEN
+        WITH running AS MATERIALIZED (
+            SELECT w.queue_id, w.rank, w.ready_key, w.workflow_name, w.workflow_version FROM pawl.workflow w
+            WHERE w.workflow_key = ANY (awaited) ORDER BY w.workflow_key FOR KEY SHARE OF w),
+        marked AS MATERIALIZED (
+            SELECT pawl.mark_ready(r.queue_id, r.rank & ~1::bigint, r.ready_key, r.workflow_name, r.workflow_version) FROM running r)
+        SELECT count(*) INTO marks FROM marked;
+    END IF;
     FOR i IN 1 .. cardinality(again) LOOP
         ordinal := again[i];
         refusal := NULL;
         status := 'waiting';
         output := NULL;
         error := NULL;
-        IF locked > 0 THEN
+        IF awaited <> '{}' THEN
             SELECT p.refusal, p.status, p.output, p.error INTO refusal, status, output, error FROM pawl.perform_call(workflow_keys[ordinal],
                 epochs[ordinal], cancelled[ordinal], step_names[ordinal], step_numbers[ordinal], kinds[ordinal], arguments[ordinal],
                 started_ats[ordinal], max_steps) p;

@@ -15,7 +15,7 @@ CREATE FUNCTION pawl.check_message(message jsonb, topic text) RETURNS void LANGU
 SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     IF topic IS NULL THEN
-        PERFORM pawl.refuse_argument('topic must not be null', 'A message without a topic has the empty one.', 'Leave it out, or give '''' .');
+        PERFORM pawl.refuse_argument('topic must not be null', 'A message without a topic has the empty one.', 'Leave it out.');
     ELSIF octet_length(topic) > 128 THEN
         PERFORM pawl.refuse_argument('topic is too long', format('It has %s bytes: "%s...".', octet_length(topic), left(topic, 40)),
             'Give a text of at most 128 bytes.');
