@@ -6,6 +6,7 @@ let package = Package(
     products: [
         // Never `.dynamic`: plugins that share a Swift runtime corrupt each other, so each links the SDK statically.
         .library(name: "Pawl", type: .static, targets: ["Pawl"]),
+        .library(name: "PawlTesting", targets: ["PawlTesting"]),
         .executable(name: "pawld", targets: ["pawld"]),
         .executable(name: "pawl", targets: ["pawl-cli"]),
     ],
@@ -35,6 +36,8 @@ let package = Package(
         // pipe2, process spawning and the like, which the Glibc module does not show.
         .target(name: "CPluginSupport"),
         .target(name: "PluginRegistry", dependencies: ["CPawlPlugin", "CPluginSupport", "Locking", "WorkflowEngine"]),
+        .target(
+            name: "PawlTesting", dependencies: ["CPawlPlugin", "Locking", "MemoryStore", "Pawl", "PluginRegistry", "WorkflowEngine"]),
         .executableTarget(
             name: "pawld",
             dependencies: [
@@ -54,6 +57,7 @@ let package = Package(
         // Runs the built program, so it depends on it without importing it.
         .testTarget(name: "CommandLineTests", dependencies: ["PostgresTestSupport", "pawl-cli"]),
         .testTarget(name: "PawlTests", dependencies: ["Pawl", "CPawlPlugin", "Locking"]),
+        .testTarget(name: "PawlTestingTests", dependencies: ["Locking", "MemoryStore", "Pawl", "PawlTesting"]),
         .testTarget(name: "PostgresClientTests", dependencies: ["Locking", "PostgresClient", "PostgresTestSupport"]),
         // Workers over a store in memory, with handlers written in plain Swift.
         .target(name: "WorkflowTestSupport", dependencies: ["Locking", "MemoryStore", "WorkflowEngine"], path: "Tests/WorkflowTestSupport"),

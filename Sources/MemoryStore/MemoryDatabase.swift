@@ -122,6 +122,8 @@ package final class MemoryDatabase: Sendable {
         /// The table that transactions change.
         package var counters: [String: Int] = [:]
         package var unfinished = 0
+        /// What each transaction did, by its step.
+        package var committed: [String: [String]] = [:]
         /// Names of workflows that are SQL functions.
         package var functions: [String: SQLFunction] = [:]
         /// nil: any name is a queue.
@@ -172,7 +174,11 @@ package final class MemoryDatabase: Sendable {
         self.sql = sql
     }
 
-    func execute(_ statement: SQLStatement, in transaction: MemoryTransaction?) -> SQLResult { sql(statement, transaction, self) }
+    func execute(_ statement: SQLStatement, in transaction: MemoryTransaction?) -> SQLResult {
+        let parameters = statement.parameters.map { $0.map { String(decoding: $0, as: UTF8.self) } ?? "NULL" }
+        transaction?.statements.append("\(statement.sql) \(parameters)")
+        return sql(statement, transaction, self)
+    }
 
     /// SQL for tests, of the table of counters: `add` (name, amount), `get` (name), `fail` (SQLSTATE).
     package static let counterSQL: SQL = { statement, transaction, database in
@@ -254,6 +260,8 @@ package final class MemoryDatabase: Sendable {
     package var workflows: [Workflow] { state.withLock { $0.workflows.values.sorted { $0.key < $1.key } } }
 
     package var unfinished: Int { state.withLock { $0.unfinished } }
+
+    package var committed: [String: [String]] { state.withLock { $0.committed } }
 
     package func counter(_ name: String) -> Int { state.withLock { $0.counters[name] ?? 0 } }
 
@@ -344,6 +352,8 @@ package final class MemoryDatabase: Sendable {
         let end: TransactionEnd = state.withLock { state in
             if let refusal = state.record(worker, record, now: now) { return .refused(refusal) }
             for (name, amount) in transaction.added { state.counters[name, default: 0] += amount }
+            let workflow = state.workflows[record.fence.key]?.id ?? ""
+            state.committed["\"\(record.name)\" of workflow \"\(workflow)\"", default: []] += transaction.statements
             return .committed
         }
         if case .committed = end { for change in transaction.changes { change() } }
@@ -386,6 +396,7 @@ package final class MemoryTransaction {
     /// The workflow whose step it is.
     package let fence: Fence
     package var added: [(name: String, by: Int)] = []
+    var statements: [String] = []
     /// Done when it commits, in order.
     package var changes: [() -> Void] = []
     init(fence: Fence) { self.fence = fence }

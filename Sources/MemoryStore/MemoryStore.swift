@@ -8,6 +8,8 @@ package final class MemoryStore: WorkflowStore {
         package enum Side: Sendable { case before, after }
         package var request: String
         package var side: Side
+        /// Steps that are written.
+        package var steps: [String] = []
     }
 
     package var events: ((StoreEvent) -> Void)?
@@ -29,6 +31,9 @@ package final class MemoryStore: WorkflowStore {
     package private(set) var sent: [String] = []
     package private(set) var queue: [StoreRequest] = []
 
+    private var isDead = false
+    /// In the middle of which it crashed.
+    private var unanswered: StoreRequest?
     private var claimLimit = 0
     private var claimsAlone = false
     private var sawSuspects = false
@@ -53,6 +58,7 @@ package final class MemoryStore: WorkflowStore {
 
     /// Carries out what is queued. False: there was nothing to do.
     @discardableResult package func pump() -> Bool {
+        if isDead { return refuseAll() }
         if hasCrashed { return false }
         var didSomething = false
         var held: [StoreRequest] = []
@@ -62,6 +68,7 @@ package final class MemoryStore: WorkflowStore {
                 held.append(request)
             } else {
                 carryOut(request)
+                if hasCrashed { unanswered = request }
                 didSomething = true
             }
         }
@@ -111,16 +118,48 @@ package final class MemoryStore: WorkflowStore {
         events?(.lifeLost)
     }
 
-    private func dies(_ request: String, _ side: Point.Side) -> Bool {
-        if crash(Point(request: request, side: side)) { hasCrashed = true }
+    /// The worker is gone, as far as the database knows: what is queued is lost, and its workflows can be claimed again. Its engine only stops its runs from
+    /// here on, and is answered that all is fenced.
+    package func die() {
+        hasCrashed = true
+        isDead = true
+        if let unanswered { queue.insert(unanswered, at: 0) }
+        transactions = [:]
+        claimLimit = 0
+        database.reclaim(from: worker)
+        events?(.lifeLost)
+    }
+
+    private func refuseAll() -> Bool {
+        guard !queue.isEmpty else { return false }
+        let requests = queue
+        queue = []
+        let lost = WorkflowError(code: "08006", type: "MemoryStore", message: "The worker is gone.")
+        for request in requests {
+            switch request {
+            case .write(let id, let steps, let ends):
+                events?(.written(id, steps: steps.indices.map { ($0, .fenced) }, ends: ends.indices.map { ($0, .fenced) }))
+            case .perform(let id, let calls): events?(.performed(id, calls.map { _ in .refused(.fenced) }))
+            case .emit(let id, let emissions): events?(.emitted(id, refused: emissions.indices.map { ($0, .fenced) }))
+            case .runHandler(let id, _): events?(.handlerRan(id, .refused(.fenced)))
+            case .execute(let id, _, _), .query(let id, _): events?(.executed(id, .failure(lost)))
+            case .commit(let id, _, _): events?(.transactionEnded(id, .refused(.fenced)))
+            case .claim, .park, .release, .begin, .rollback: break
+            }
+        }
+        return true
+    }
+
+    private func dies(_ request: String, _ side: Point.Side, steps: [String] = []) -> Bool {
+        if crash(Point(request: request, side: side, steps: steps)) { hasCrashed = true }
         return hasCrashed
     }
 
     /// Carries out a write and answers it, unless the worker dies on either side of it.
-    private func write(_ name: String, _ body: () -> StoreEvent?) {
-        if dies(name, .before) { return }
+    private func write(_ name: String, steps: [String] = [], _ body: () -> StoreEvent?) {
+        if dies(name, .before, steps: steps) { return }
         let event = body()
-        if dies(name, .after) { return }
+        if dies(name, .after, steps: steps) { return }
         if let event { events?(event) }
     }
 
@@ -128,7 +167,7 @@ package final class MemoryStore: WorkflowStore {
         switch request {
         case .claim: break
         case .write(let id, let steps, let ends):
-            write("write") {
+            write("write", steps: steps.map(\.name)) {
                 let refusedSteps = steps.enumerated().compactMap { index, step in
                     (refuseStep(step) ?? database.record(worker, step)).map { (index: index, refusal: $0) }
                 }
@@ -138,7 +177,7 @@ package final class MemoryStore: WorkflowStore {
                 return .written(id, steps: refusedSteps, ends: refusedEnds)
             }
         case .perform(let id, let calls):
-            write("perform") {
+            write("perform", steps: calls.map(\.name)) {
                 .performed(id, calls.map { call in refuseCall(call).map { .refused($0) } ?? database.perform(worker, call) })
             }
         case .emit(let id, let emissions):
@@ -162,7 +201,7 @@ package final class MemoryStore: WorkflowStore {
             events?(.executed(id, database.execute(statement, in: transactions[transaction])))
         case .commit(let id, let transaction, let record):
             let changes = transactions.removeValue(forKey: transaction) ?? MemoryTransaction(fence: record.fence)
-            write("commit") { .transactionEnded(id, endTransaction(record) ?? database.commit(worker, record, changes)) }
+            write("commit", steps: [record.name]) { .transactionEnded(id, endTransaction(record) ?? database.commit(worker, record, changes)) }
         case .rollback(let transaction): transactions[transaction] = nil
         case .query(let id, let statement): events?(.executed(id, database.execute(statement, in: nil)))
         }

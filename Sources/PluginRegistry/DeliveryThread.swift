@@ -61,7 +61,7 @@ final class DeliveryThread: @unchecked Sendable {  // the list is locked, the se
         }
     }
 
-    private static func perform(_ delivery: Delivery) {
+    static func perform(_ delivery: Delivery) {
         switch delivery {
         case .start(let run): PluginRun.of(run)?.start()
         case .answer(let run, let receiver, .cancelled): PluginRun.of(run)?.answerCancelled(receiver)

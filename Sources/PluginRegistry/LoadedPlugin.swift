@@ -23,6 +23,8 @@ final class LoadedPlugin: @unchecked Sendable {  // everything is constant but `
     /// The plugin's file name.
     let file: String
     let log: PluginLog
+    /// nil: every body runs.
+    let interceptor: (any StepInterceptor)?
     /// Runs the plugin's share of the deliveries.
     let deliveries: DeliveryThread
     /// The table that it is handed. Stays for the life of the process.
@@ -35,8 +37,9 @@ final class LoadedPlugin: @unchecked Sendable {  // everything is constant but `
     }
     private let registration = Locked(Registration())
 
-    init(file: String, log: @escaping PluginLog) {
+    init(file: String, interceptor: (any StepInterceptor)? = nil, log: @escaping PluginLog) {
         self.file = file
+        self.interceptor = interceptor
         self.log = log
         deliveries = DeliveryThread(name: file)
         let table = UnsafeMutablePointer<pawl_host>.allocate(capacity: 1)

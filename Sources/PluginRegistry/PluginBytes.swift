@@ -94,6 +94,12 @@ extension CallReceiver {
         }
     }
 
+    /// Passes on an answer that was meant for it.
+    func forward(_ result: UnsafePointer<pawl_result>) {
+        // As in `call`.
+        unsafeBitCast(function, to: pawl_completion?.self)?(context, result)
+    }
+
     private static func withResult(_ value: JSONBytes, _ body: (UnsafePointer<pawl_result>) -> Void) {
         withBytes(value) { value in
             var result = pawl_result(size: .size(of: pawl_result.self), status: pawl_status(PAWL_OK), value: value, error: nil)

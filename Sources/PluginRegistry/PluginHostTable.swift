@@ -104,7 +104,16 @@ enum PluginHostTable {
         } else {
             policy = run.handler.defaultPolicy
         }
-        switch run.run.begin(kind, scope: scope, name: name, isolation: isolation, policy: policy, receiver: receiver) {
+        let begin = { (receiver: CallReceiver) in
+            run.run.begin(kind, scope: scope, name: name, isolation: isolation, policy: policy, receiver: receiver)
+        }
+        let answer =
+            if let interceptor = run.plugin.interceptor {
+                InterceptedBegin(run, kind, scope, name, interceptor, receiver).begin(begin)
+            } else {
+                begin(receiver)
+            }
+        switch answer {
         case .execute: return pawl_status(PAWL_EXECUTE)
         case .pending: return pawl_status(PAWL_PENDING)
         case .recorded(.success(let value)):

@@ -1,6 +1,7 @@
 internal import CPluginSupport
 internal import Glibc
 internal import Locking
+internal import WorkflowEngine
 
 /// Loads a probed plugin into this process, on a thread of its own, so that one which never returns holds up nobody for ever.
 final class PluginLoader: Sendable {
@@ -11,13 +12,15 @@ final class PluginLoader: Sendable {
     init(deadline: Duration) { self.deadline = deadline }
 
     /// The plugin and what it registered.
-    func load(path: String, file: String, log: @escaping PluginLog) throws(PluginRefusal) -> (plugin: LoadedPlugin, handlers: [RegisteredHandler]) {
+    func load(path: String, file: String, interceptor: (any StepInterceptor)?, log: @escaping PluginLog) throws(PluginRefusal) -> (
+        plugin: LoadedPlugin, handlers: [RegisteredHandler]
+    ) {
         if let stuck = stuck.withLock({ $0 }) {
             throw PluginRefusal(
                 .hung, file: file, problem: "was not loaded, because \(stuck) is still being loaded and never returns",
                 cure: "Remove \(stuck) from the plugin directory and restart pawld.")
         }
-        let attempt = LoadAttempt(path: path, plugin: LoadedPlugin(file: file, log: log))
+        let attempt = LoadAttempt(path: path, plugin: LoadedPlugin(file: file, interceptor: interceptor, log: log))
         guard let end = attempt.run(deadline: deadline) else {
             let isLoaded = attempt.isLoaded
             if !isLoaded { stuck.withLock { $0 = file } }

@@ -17,6 +17,7 @@ package final class PluginRegistry: HandlerHost {
     private let log: PluginLog
     private let probe: PluginProbe
     private let loader: PluginLoader
+    private let interceptor: (any StepInterceptor)?
     private let table = Locked(Table())
     /// Held through a whole scan.
     private let scanning = Locked(())
@@ -27,7 +28,12 @@ package final class PluginRegistry: HandlerHost {
     ///     or it is mounted noexec, as /run often is.
     ///   - log: Takes what plugins log, and what there is to say about them while they run.
     ///   - probe: How a plugin is tried out; its deadline also holds for loading it here.
-    package init(directory: String, privateDirectory: String, log: @escaping PluginLog, probe: PluginProbe = PluginProbe()) {
+    ///   - interceptor: What is asked before the bodies of its steps run; nil: they run.
+    package init(
+        directory: String, privateDirectory: String, log: @escaping PluginLog, probe: PluginProbe = PluginProbe(),
+        interceptor: (any StepInterceptor)? = nil
+    ) {
+        self.interceptor = interceptor
         self.directory = directory
         self.privateDirectory = privateDirectory
         self.log = log
@@ -99,7 +105,7 @@ package final class PluginRegistry: HandlerHost {
         let offered = try probe.handlers(path: copy, file: file)
         let kept = try keptHandlers(among: offered, file: file)
         guard kept.count < offered.count else { throw changed(file, kept) }
-        let (plugin, handlers) = try loader.load(path: copy, file: file, log: log)
+        let (plugin, handlers) = try loader.load(path: copy, file: file, interceptor: interceptor, log: log)
         // Again, because what a plugin registers is its own decision, each time.
         let keptNow = try keptHandlers(among: handlers.map(\.id), file: file)
         table.withLock { table in

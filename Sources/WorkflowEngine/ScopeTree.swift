@@ -130,6 +130,9 @@ struct ScopeTree {
         return recorded.keys.contains { $0.hasPrefix(prefix) && !$0.hasPrefix(Self.compensationMarker) }
     }
 
+    /// In the order in which their scopes were made.
+    var openSteps: [OpenStep] { scopes.compactMap(\.open) }
+
     /// Names of recorded steps that the run has not come to, in the order they were recorded.
     var unvisitedSteps: [String] { recorded.values.sorted { $0.number < $1.number }.map(\.name) }
 
@@ -176,10 +179,10 @@ struct ScopeTree {
 
     /// Whether nothing happens in the run before one of its waits is over. A scope that is in use and in no call may be computing: then it is quiet only
     /// if `assumeIdle`.
-    func isQuiet(assumeIdle: Bool) -> Bool {
+    func isQuiet(assumeIdle: Bool, writesWait: Bool = false) -> Bool {
         for scope in scopes {
             if let open = scope.open {
-                guard open.call == .waiting else { return false }
+                guard open.call == .waiting || writesWait && open.call == .ending else { return false }
             } else if !assumeIdle, !scope.isClosed, scope.openBranches == 0 {
                 return false
             }

@@ -223,6 +223,11 @@ package final class WorkflowEngine: @unchecked Sendable {  // mailbox and publis
         }
     }
 
+    /// Everything that handlers have called was handled. For manual clocks.
+    package var isCaughtUp: Bool {
+        runs.enumerated().allSatisfy { slot, run in run.map { $0.isCaughtUp(handledCalls: machine.runs[slot].handledCalls) } ?? true }
+    }
+
     /// When the next timer is due, on the monotonic clock; nil: there is none. A manual clock jumps there.
     package var nextTimer: UInt64? { timers.min?.due }
 

@@ -43,7 +43,7 @@ extension WorkflowError {
             message:
                 "\"\(path)\" is a \(kind.rawValue) in this version of the handler, and was recorded as a \(recorded). Give the new \(kind.rawValue) another "
                 + "name, or resume the workflow with a handler version that fits what it has done.",
-            step: path)
+            detail: Array("{\"kind\": \"\(kind.rawValue)\", \"recorded_kind\": ".utf8) + JSONText.string(recorded) + Array("}".utf8), step: path)
     }
 
     static func noOpenStep(_ scope: ScopeID, _ call: String) -> WorkflowError {

@@ -90,6 +90,15 @@ package final class WorkflowRun: @unchecked Sendable {  // what changes is behin
     /// The attempt of the step or transaction that is open in the scope; 0: none is.
     package func attempt(in scope: ScopeID) -> Int32 { state.withLock { $0.scopes.openStep(in: scope)?.attempt ?? 0 } }
 
+    /// The full name of the step that is open in the scope; nil: none is.
+    package func path(of scope: ScopeID) -> String? { state.withLock { $0.scopes.openStep(in: scope)?.path } }
+
+    /// The body that is open in the scope never runs.
+    package func suspend(_ scope: ScopeID) { state.withLock { $0.scopes.setCall(.waiting, in: scope) } }
+
+    /// Steps that were begun and are not over: at most one in each scope.
+    package var openSteps: [(path: String, kind: StepKind)] { state.withLock { $0.scopes.openSteps.map { ($0.path, $0.kind) } } }
+
     /// Recorded steps that this run has not come to, in the order they were recorded.
     package var unvisitedSteps: [String] { state.withLock { $0.scopes.unvisitedSteps } }
 
@@ -346,15 +355,18 @@ package final class WorkflowRun: @unchecked Sendable {  // what changes is behin
     /// Nothing happens in it but waiting.
     var isAtRest: Bool { state.withLock { $0.phase == .running && $0.scopes.isQuiet(assumeIdle: true) } }
 
-    /// Its handler waits for something in each of its branches, and nothing else goes on in it. A manual clock may jump then.
-    package var isWaiting: Bool {
+    /// Its handler waits for something in each of its branches, and nothing else goes on in it. A manual clock may jump then. `writesWait`: what is being
+    /// written waits too.
+    package func isWaiting(writesWait: Bool = false) -> Bool {
         state.withLock { state in
             switch state.phase {
-            case .running, .cancelled, .compensating, .stopped: state.scopes.isQuiet(assumeIdle: false)
+            case .running, .cancelled, .compensating, .stopped: state.scopes.isQuiet(assumeIdle: false, writesWait: writesWait)
             case .finished, .sealed: true
             }
         }
     }
+
+    func isCaughtUp(handledCalls: Int) -> Bool { state.withLock { $0.posted == handledCalls } }
 
     /// Stops the run if nothing happens in it before one of its waits is over, and every call was handled. Rows are all that is left of it then.
     func park(assumeIdle: Bool, handledCalls: Int) -> Bool {

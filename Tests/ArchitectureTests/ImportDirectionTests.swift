@@ -10,14 +10,14 @@ import Testing
         "CPluginSupport": [],
         "Locking": [],
         "Pawl": ["CPawlPlugin", "CPawlNote", "Locking"],
-        "PawlTesting": ["Pawl", "CPawlPlugin", "WorkflowEngine", "Locking"],
+        "PawlTesting": ["Pawl", "CPawlPlugin", "WorkflowEngine", "MemoryStore", "PluginRegistry", "Locking"],
         "PostgresClient": ["CLibPQ", "Locking"],
         "WorkflowEngine": ["Locking"],
         "MemoryStore": ["WorkflowEngine", "Locking"],
         "PostgresStore": ["PostgresClient", "WorkflowEngine", "Locking"],
         "PluginRegistry": ["CPawlPlugin", "CPluginSupport", "WorkflowEngine", "Locking"],
         "pawld": ["PluginRegistry", "PostgresStore", "WorkflowEngine", "Locking"],
-        "pawl": ["PluginRegistry", "PostgresStore"],
+        "pawl": ["PluginRegistry", "PostgresStore", "MemoryStore", "WorkflowEngine"],
     ]
 
     static func imports(in text: String) -> [String] {
