@@ -124,7 +124,7 @@ class Checker:
         expected = set()
         self.walk(model.root, found, True, expected, [], whole=True)
         self.compensations(model, found, expected, [(Position(n[0]), n[1]) for n in self.registered] if model.status != "succeeded" else [])
-        self.nothing_else(model, found, expected)
+        self.nothing_else(found, expected)
 
     # Interrupted: whatever is recorded is the beginning of what the model recorded, and what was registered by then is undone.
     def partial(self, model, found):
@@ -136,7 +136,7 @@ class Checker:
         expected = set()
         self.walk(scope, found, True, expected, [], whole=False)
         self.compensations(model, found, expected, [(Position(n[0]), n[1]) for n in self.registered])
-        self.nothing_else(model, found, expected)
+        self.nothing_else(found, expected)
         consumed = [canonical(m) for m in model.messages if m[2] is not None]
         for message in found.messages:
             path = message[2]
@@ -146,7 +146,7 @@ class Checker:
                 self.complain(found, f"consumed {shorten(message)}, which the model does not")
         for effect, count in model.effects.items():
             node = next((n for n in self.steps_of(scope) if n.effect == effect and n.kind == "transaction"), None)
-            recorded = sum(1 for n in self.steps_of(scope) if n.effect == effect and n.status == "succeeded" and n.path in found.steps)
+            recorded = sum(1 for n in self.steps_of(scope) if n.effect == effect and n.path in found.steps and found.steps[n.path]["status"] == "succeeded")
             if node is not None and recorded != found.effects.get(effect, 0):
                 self.complain(found, f"transaction effect {effect} happened {found.effects.get(effect, 0)} times, and is recorded {recorded} times")
 
@@ -167,6 +167,11 @@ class Checker:
             if node.type == "undo":
                 if is_open:
                     self.registered.append((here, node))
+            elif node.type == "begun":
+                # A wait that the model was interrupted in.
+                if node.path in found.steps and found.steps[node.path]["status"] == "waiting":
+                    expected.add(node.path)
+                is_open = False
             elif node.type == "branches":
                 all_open = True
                 for number, inner in enumerate(node.scopes):
@@ -265,10 +270,8 @@ class Checker:
             if step["kind"] != "compensation" and step["completed_at"] and step["completed_at"] > marker["completed_at"]:
                 self.complain(found, f"step {step['step_name']} was recorded after the compensations had begun")
 
-    def nothing_else(self, model, found, expected):
+    def nothing_else(self, found, expected):
         for name in found.steps.keys() - expected:
-            if found.steps[name]["status"] == "waiting" and model.status == "failed" and model.reason == "timeout":
-                continue  # what it waited for when its time was up
             self.complain(found, f"step {name} ({found.steps[name]['kind']}, {found.steps[name]['status']}) should not be there")
 
 

@@ -295,7 +295,12 @@ class Model:
             path = scope.path(op["n"])
             workflow.is_at_its_end = op["t"] == "never"
             due = self.delay(op["ms"]) if "ms" in op else None
-            if (yield from self.wait(workflow, self.has_message(workflow, op["t"]), due)):
+            try:
+                has_come = yield from self.wait(workflow, self.has_message(workflow, op["t"]), due)
+            except (Cancelled, TimedOut):
+                scope.nodes.append(Node("begun", path))
+                raise
+            if has_come:
                 message = self.take(workflow, op["t"], path)
                 self.record(scope, path, "receive", {"value": message})
                 trace.append({"message": message})
@@ -530,6 +535,8 @@ def summary(model):
         for n in scope.nodes:
             if n.type == "branches":
                 found.append([nodes(s) for s in n.scopes])
+            elif n.type == "begun":
+                pass  # when its time is up, it may just not have come to it
             elif n.type == "undo":
                 found.append(["undo", n.op["n"]])
             elif n.type == "step":
