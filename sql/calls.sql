@@ -287,6 +287,7 @@ DECLARE
     is_new boolean;
     problem text;
     wait record;
+    is_over boolean;
     effect record;
 BEGIN
     SELECT s.kind, s.status, s.output, s.error, s.arguments, s.due_at INTO step FROM pawl.workflow_step s
@@ -350,8 +351,14 @@ BEGIN
         END IF;
     END IF;
 
-    IF error IS NULL AND NOT (coalesce(perform_call.arguments -> 'offer', 'null') <> 'null'
-            OR pawl.is_over(perform_call.kind, wait.arguments, wait.due_at, own_key)) THEN
+    is_over := error IS NOT NULL OR coalesce(perform_call.arguments -> 'offer', 'null') <> 'null'
+        OR pawl.is_over(perform_call.kind, wait.arguments, wait.due_at, own_key);
+    -- Its children may be cancelled before it has heard of its own cancellation: then it waits for that.
+    IF is_over AND perform_call.kind NOT IN ('sleep', 'receive') AND error IS NULL THEN
+        PERFORM FROM pawl.cancel_request r WHERE r.workflow_key = own_key LIMIT 1;
+        is_over := NOT FOUND;
+    END IF;
+    IF NOT is_over THEN
         status := 'waiting';
         due_at := wait.due_at;
         targets := wait.targets;

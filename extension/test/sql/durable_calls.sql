@@ -213,4 +213,13 @@ SELECT * FROM pg_temp.call('b', 'forever', 'get_event', '{"workflow_id": "a", "k
 SELECT count(*) FROM pawl.waiter WHERE step_name = 'forever';
 SELECT pg_temp.finish('b', 'succeeded', '1', NULL);
 SELECT count(*) FROM pawl.waiter WHERE step_name = 'forever';
+
+-- A child that is cancelled with its parent: the parent hears of its own cancellation first.
+SELECT * FROM pg_temp.call('c', 'young', 'start_child', '{"workflow_name": "bill", "workflow_id": "young"}');
+SELECT * FROM pg_temp.call('c', 'of_young', 'await_child', '{"workflow_id": "young"}');
+SELECT pawl.cancel_workflow('c');
+SELECT status, status_reason FROM pawl.workflows WHERE workflow_id = 'young';
+SELECT * FROM pg_temp.call('c', 'of_young', 'await_child', '{}');
+SELECT cancel_reason FROM pawl.take_signals(:me) WHERE cancel_reason IS NOT NULL;
+SELECT * FROM pg_temp.call('c', 'of_young', 'await_child', '{}');
 SELECT pg_advisory_unlock_all();
