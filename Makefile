@@ -1,6 +1,6 @@
 # The one entry point. Each target is a short call; `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help dependencies build extension test attack run bench install uninstall format
+.PHONY: help dependencies build extension test attack sanitize run bench install uninstall format
 
 help: ## lists the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -21,6 +21,10 @@ test: ## every test; PART=NAME for one of `scripts/test --list`
 
 attack: dependencies ## the attack programs in their full form (some minutes)
 	@extension/test/attacks/run --full
+
+sanitize: dependencies ## engine, client, store and registry under the thread sanitizer, then under the address sanitizer (a quarter of an hour)
+	@scripts/sanitize thread
+	@scripts/sanitize address
 
 run: dependencies ## the demonstration on a private Postgres; KEEP=1 leaves it up
 	@KEEP=$(KEEP) scripts/run

@@ -175,7 +175,9 @@ final class HandlerSQL {
         guard !transaction.hasBegun else { return 0 }
         transaction.hasBegun = true
         lease.connection.add(sql: TransactionCommand.begin(transaction.isolation))
-        return 1
+        guard let number = context.incarnation?.registration.workerNumber else { return 1 }
+        MarkTransactionStatement(workerNumber: number).add(to: lease.connection, &context.buffer)
+        return 2
     }
 
     private func sendCommit(_ transaction: OpenTransaction) {

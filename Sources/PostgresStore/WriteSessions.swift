@@ -361,7 +361,7 @@ final class WriteSessions {
             if lockComplaints.shouldLog() {
                 context.log(
                     .warning,
-                    "\(batch.name(item)) waits for a lock that another session holds on its workflow; what other workflows write goes on. \(context.describe(fence))"
+                    "\(batch.name(item)) waits for a lock that another session holds; what other workflows write goes on. \(context.describe(fence))"
                 )
             }
             return setAside(job, fence.key)

@@ -46,6 +46,27 @@ extension StoreSuites {
             await fixture.shutdown()
         }
 
+        /// Whoever declares a stopped worker dead finds its transactions by this lock, and ends their sessions.
+        @Test func anOpenTransactionIsMarkedAsThisWorkers() async throws {
+            let fixture = try await StoreFixture(database)
+            let workflow = try await claimed(fixture)[0]
+            let admin = try database.connect()
+            let marks = """
+                SELECT count(*) FROM pg_locks l JOIN pawl.worker w ON w.worker_number = l.objid::bigint
+                WHERE l.locktype = 'advisory' AND l.classid = 1346459470 AND l.objsubid = 2 AND l.mode = 'ShareLock' AND l.granted
+                """
+            for isolation in [IsolationLevel.readCommitted, .serializable] {
+                let transaction = fixture.begin(workflow, isolation)
+                #expect(try await fixture.execute(transaction, "SAVEPOINT a").code == nil)
+                #expect(try await fixture.execute(transaction, "ROLLBACK TO a").code == nil)
+                #expect(try admin.integer(marks) == 1)
+                #expect(try await fixture.commit(transaction, workflow.step("t\(isolation)", 1, .transaction)).word == "committed")
+                #expect(try admin.integer(marks) == 0)
+            }
+            #expect(try await fixture.query("SELECT 1").code == nil)
+            await fixture.shutdown()
+        }
+
         @Test func aRollbackLeavesNothing() async throws {
             let fixture = try await StoreFixture(database)
             let workflow = try await claimed(fixture)[0]

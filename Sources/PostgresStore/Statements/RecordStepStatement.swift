@@ -26,6 +26,17 @@ struct RecordStepStatement: StoreStatement {
     }
 }
 
+/// Marks a handler's transaction as one of this worker: whoever declares the worker dead, because its process was stopped and not killed, ends the session
+/// that holds the transaction open, and with it what it has locked.
+struct MarkTransactionStatement: StoreStatement {
+    let workerNumber: Int32
+
+    static let prepared = PreparedStatement(
+        name: "pawl_mark_transaction", sql: "SELECT pg_catalog.pg_advisory_xact_lock_shared(1346459470, $1::integer)")
+
+    func bind(_ parameters: inout ParameterBuffer) { parameters.add(workerNumber) }
+}
+
 /// The commands of a handler's transaction.
 enum TransactionCommand {
     static func begin(_ isolation: IsolationLevel) -> String {

@@ -38,7 +38,7 @@ enum StatementSet {
         RecordedStepsStatement.prepared, EndBackendStatement.prepared,
     ]
     static let life = [RegisterWorkerStatement.prepared, HeartbeatStatement.prepared, UnregisterWorkerStatement.prepared]
-    static let pool = [RecordStepStatement.prepared, RecordStepsStatement.prepared]
+    static let pool = [MarkTransactionStatement.prepared, RecordStepStatement.prepared, RecordStepsStatement.prepared]
     static let handlers = [RunHandlerStatement.prepared, CompleteWorkflowsStatement.prepared, EndBackendStatement.prepared]
     static let all = claim + signals + write + life + pool + handlers
 }
