@@ -44,7 +44,8 @@ BEGIN
         ORDER BY o.workflow_name LIMIT 1;
     IF FOUND THEN
         RAISE EXCEPTION USING ERRCODE = 'PW006',
-            MESSAGE = format('role %s has no access "%s" to "%s" in queue "%s"', me, check_narrowing.access, refused.workflow_name, refused.queue),
+            MESSAGE = format('role %s may not %s "%s" in queue "%s"', me, CASE check_narrowing.access WHEN 'send' THEN 'send to' ELSE 'operate on' END,
+                refused.workflow_name, refused.queue),
             DETAIL = 'Its access is narrowed to other workflow names or queues.',
             HINT = format('Grant it with: SELECT pawl.grant_access(%L, %L, workflow_name => %L);', me, check_narrowing.access, refused.workflow_name);
     END IF;

@@ -141,20 +141,28 @@ BEGIN
     IF kind = 'sleep' AND jsonb_typeof(arguments -> 'until') = 'number' THEN
         due_at := pawl.due_after(arguments -> 'until', '1970-01-01 00:00:00+00');
     END IF;
-    IF kind IN ('get_event', 'read_stream', 'await_child', 'await_children') THEN
-        ids := CASE kind WHEN 'await_children' THEN ARRAY(SELECT jsonb_array_elements_text(arguments -> 'workflow_ids'))
-            ELSE ARRAY[arguments ->> 'workflow_id'] END;
+    IF kind IN ('get_event', 'read_stream', 'await_child') THEN
+        ids := ARRAY[arguments ->> 'workflow_id'];
+        SELECT ARRAY[w.workflow_key] INTO targets FROM pawl.workflow w WHERE w.workflow_id = ids[1];
+        IF NOT FOUND THEN
+            SELECT ARRAY[h.workflow_key] INTO targets FROM pawl.workflow_history h WHERE h.workflow_id = ids[1] LIMIT 1;
+        END IF;
+        IF NOT FOUND THEN
+            missing := ids[1];
+        END IF;
+    ELSIF kind = 'await_children' THEN
+        ids := ARRAY(SELECT jsonb_array_elements_text(arguments -> 'workflow_ids'));
         SELECT coalesce(array_agg(t.workflow_key ORDER BY i.ordinal), '{}'), min(i.id) FILTER (WHERE t.workflow_key IS NULL) INTO targets, missing
             FROM unnest(ids) WITH ORDINALITY i (id, ordinal)
                 LEFT JOIN (SELECT w.workflow_id, w.workflow_key FROM pawl.workflow w WHERE w.workflow_id = ANY (ids)
                     UNION ALL SELECT h.workflow_id, h.workflow_key FROM pawl.workflow_history h WHERE h.workflow_id = ANY (ids)) t
                 ON t.workflow_id = i.id;
-        IF missing IS NOT NULL THEN
-            targets := '{}';
-            failure := pawl.call_error('unknown_workflow', format('Workflow "%s" does not exist.', left(missing, 512)), step_name,
-                jsonb_build_object('workflow_id', left(missing, 512)));
-            RETURN;
-        END IF;
+    END IF;
+    IF missing IS NOT NULL THEN
+        targets := '{}';
+        failure := pawl.call_error('unknown_workflow', format('Workflow "%s" does not exist.', left(missing, 512)), step_name,
+            jsonb_build_object('workflow_id', left(missing, 512)));
+        RETURN;
     END IF;
     CASE kind
         WHEN 'sleep', 'step' THEN
@@ -341,8 +349,8 @@ BEGIN
         SELECT r.kept AS arguments, r.due_at, r.targets, r.failure INTO wait FROM pawl.resolve_wait(perform_call.kind, perform_call.arguments, own_name) r;
         error := wait.failure;
     ELSE
-        SELECT step.arguments AS arguments, step.due_at AS due_at, ARRAY(SELECT w.target_key FROM pawl.waiter w
-            WHERE w.workflow_key = own_key AND w.step_name = own_name) AS targets INTO wait;
+        SELECT step.arguments AS arguments, step.due_at AS due_at, CASE WHEN perform_call.kind IN ('sleep', 'receive') THEN '{}'
+            ELSE ARRAY(SELECT w.target_key FROM pawl.waiter w WHERE w.workflow_key = own_key AND w.step_name = own_name) END AS targets INTO wait;
         problem := pawl.offer_problem(wait.arguments -> 'of', perform_call.arguments -> 'offer');
         IF problem IS NOT NULL THEN
             refusal := 'invalid';
@@ -366,8 +374,11 @@ BEGIN
             INSERT INTO pawl.workflow_step (workflow_key, epoch, step_name, step_number, kind, status, arguments, due_at, child_key, started_at)
                 VALUES (own_key, perform_call.epoch, own_name, perform_call.step_number, perform_call.kind, 'waiting', wait.arguments, wait.due_at,
                     CASE perform_call.kind WHEN 'await_child' THEN wait.targets[1] END, perform_call.started_at);
-            INSERT INTO pawl.waiter (target_key, workflow_key, step_name)
-                SELECT DISTINCT t, own_key, own_name FROM unnest(wait.targets) t;
+            IF cardinality(wait.targets) = 1 THEN
+                INSERT INTO pawl.waiter (target_key, workflow_key, step_name) VALUES (wait.targets[1], own_key, own_name);
+            ELSIF wait.targets <> '{}' THEN
+                INSERT INTO pawl.waiter (target_key, workflow_key, step_name) SELECT DISTINCT t, own_key, own_name FROM unnest(wait.targets) t;
+            END IF;
         END IF;
         RETURN;
     END IF;
@@ -386,7 +397,9 @@ BEGIN
             status = perform_call.status, output = perform_call.output, error = perform_call.error, arguments = NULL, due_at = NULL,
             completed_at = clock_timestamp()
             WHERE s.workflow_key = own_key AND s.step_name = own_name;
-        DELETE FROM pawl.waiter w WHERE w.workflow_key = own_key AND w.step_name = own_name;
+        IF wait.targets <> '{}' THEN
+            DELETE FROM pawl.waiter w WHERE w.workflow_key = own_key AND w.step_name = own_name;
+        END IF;
     END IF;
 END $$;
 REVOKE ALL ON FUNCTION pawl.perform_call(bigint, integer, text, text, integer, text, jsonb, timestamptz, integer) FROM PUBLIC;

@@ -1,39 +1,6 @@
 -- What people do to workflows that are there: cancel them, resume them, move them to another version, export them.
 -- None of it waits for a worker, or lets one wait: what is claimed is asked by a row and a signal, and only what nobody has claimed is locked.
 
-CREATE FUNCTION pawl.check_operate(workflow_names text[], queue_ids integer[]) RETURNS void LANGUAGE plpgsql SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp AS $$
-#variable_conflict use_column
-DECLARE
-    me CONSTANT text := pawl.outer_user();
-    rules pawl.access_rule[];
-    refused record;
-BEGIN
-    IF (SELECT a.rolsuper FROM pg_roles a WHERE a.rolname = me) THEN
-        RETURN;
-    END IF;
-    -- EXECUTE is the base; a role whose rules are all narrowed reaches only what one of them matches.
-    SELECT array_agg(r) INTO rules FROM pawl.access_rule r JOIN pg_roles a ON a.rolname = r.role_name
-        WHERE r.access = 'operate' AND pg_has_role(me, a.oid, 'USAGE');
-    IF rules IS NULL OR EXISTS (SELECT FROM unnest(rules) r WHERE r.workflow_name IS NULL AND r.queue_name IS NULL) THEN
-        RETURN;
-    END IF;
-    SELECT o.workflow_name, coalesce(q.queue_name, 'default') AS queue INTO refused
-        FROM unnest(workflow_names, queue_ids) o (workflow_name, queue_id) LEFT JOIN pawl.queue q ON q.queue_id = o.queue_id
-        WHERE NOT EXISTS (SELECT FROM unnest(rules) r WHERE (r.workflow_name IS NULL OR r.workflow_name = o.workflow_name)
-            AND (r.queue_name IS NULL OR r.queue_name = coalesce(q.queue_name, 'default')))
-        ORDER BY o.workflow_name LIMIT 1;
-    IF FOUND THEN
-        RAISE EXCEPTION USING ERRCODE = 'PW006',
-            MESSAGE = format('role %s may not operate on "%s" in queue "%s"', me, refused.workflow_name, refused.queue),
-            DETAIL = 'Its access is narrowed to other workflow names or queues.',
-            HINT = format('Grant it with: SELECT pawl.grant_access(%L, ''operate'', workflow_name => %L);', me, refused.workflow_name);
-    END IF;
-END $$;
-REVOKE ALL ON FUNCTION pawl.check_operate(text[], integer[]) FROM PUBLIC;
-COMMENT ON FUNCTION pawl.check_operate(text[], integer[]) IS
-'Internal: refuses the outer user whose access operate is narrowed to other workflow names or queues.';
-
 CREATE FUNCTION pawl.check_workflow_ids(workflow_ids text[], reason text) RETURNS void LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -238,7 +205,7 @@ BEGIN
     SELECT array_agg(f.workflow_id), array_agg(f.workflow_key), array_agg(f.workflow_name), array_agg(f.queue_id),
             coalesce(array_agg(f.workflow_key) FILTER (WHERE NOT f.ended), '{}')
         INTO ids, keys, names, queue_ids, unfinished FROM pawl.find_workflows(workflow_ids) f;
-    PERFORM pawl.refuse_unknown(workflow_ids, ids), pawl.check_operate(names, queue_ids);
+    PERFORM pawl.refuse_unknown(workflow_ids, ids), pawl.check_narrowing('operate', names, queue_ids);
     unfinished := pawl.cancel_tree(unfinished, 'request', reason, pawl.outer_user());
     RETURN QUERY SELECT f.workflow_id FROM unnest(ids, keys) f (workflow_id, workflow_key) WHERE f.workflow_key = ANY (unfinished)
         ORDER BY f.workflow_key;
@@ -340,7 +307,7 @@ BEGIN
     END IF;
     SELECT array_agg(f.workflow_id), array_agg(f.workflow_key), array_agg(f.workflow_name), array_agg(f.queue_id)
         INTO ids, keys, names, queue_ids FROM pawl.find_workflows(workflow_ids) f;
-    PERFORM pawl.refuse_unknown(workflow_ids, ids), pawl.check_operate(names, queue_ids);
+    PERFORM pawl.refuse_unknown(workflow_ids, ids), pawl.check_narrowing('operate', names, queue_ids);
     resumed := pawl.resume_ended(keys, resume_workflows.workflow_version, reason);
     RETURN QUERY SELECT f.workflow_id FROM unnest(ids, keys) f (workflow_id, workflow_key) WHERE f.workflow_key = ANY (resumed)
         ORDER BY f.workflow_key;
@@ -397,7 +364,7 @@ BEGIN
     SELECT array_agg(DISTINCT w.queue_id) INTO queue_ids FROM pawl.workflow w
         WHERE w.workflow_name = move_workflows.workflow_name AND w.workflow_version = from_version;
     queue_ids := coalesce(queue_ids, '{0}');
-    PERFORM pawl.check_operate(array_fill(move_workflows.workflow_name, ARRAY[cardinality(queue_ids)]), queue_ids);
+    PERFORM pawl.check_narrowing('operate', array_fill(move_workflows.workflow_name, ARRAY[cardinality(queue_ids)]), queue_ids);
     -- A claim's mark may have passed those that nobody could run until now: they get a fresh key.
     WITH locked AS MATERIALIZED (
         SELECT w.workflow_key FROM pawl.workflow w

@@ -1,16 +1,6 @@
 -- Messages and events, as users and triggers send and read them. A message is a row and a signal: nothing of its workflow is locked or changed, so that
 -- a transaction that stays open holds up no worker.
 
-CREATE FUNCTION pawl.refuse_unknown_workflow(workflow_id text) RETURNS void LANGUAGE plpgsql SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    RAISE EXCEPTION USING ERRCODE = 'PW010', MESSAGE = format('workflow "%s" does not exist', left(workflow_id, 512)),
-        DETAIL = 'None of that id was enqueued, or it ended so long ago that it was deleted. Nothing was changed.',
-        HINT = 'SELECT workflow_id FROM pawl.workflows lists those there are.';
-END $$;
-REVOKE ALL ON FUNCTION pawl.refuse_unknown_workflow(text) FROM PUBLIC;
-COMMENT ON FUNCTION pawl.refuse_unknown_workflow(text) IS 'Internal: raises PW010.';
-
 CREATE FUNCTION pawl.check_message(message jsonb, topic text) RETURNS void LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -39,7 +29,7 @@ BEGIN
     END IF;
     SELECT t.* INTO target FROM pawl.find_targets(ARRAY[send_message.workflow_id]) t;
     IF NOT FOUND THEN
-        PERFORM pawl.refuse_unknown_workflow(send_message.workflow_id);
+        PERFORM pawl.refuse_unknown(ARRAY[send_message.workflow_id], '{}');
     END IF;
     PERFORM pawl.check_narrowing('send', ARRAY[target.workflow_name], ARRAY[target.queue_id]);
     IF target.ended THEN
@@ -100,7 +90,7 @@ BEGIN
     SELECT i INTO missing FROM unnest(send_messages.workflow_ids) i
         WHERE NOT EXISTS (SELECT FROM unnest(ids) k WHERE k = i) LIMIT 1;
     IF FOUND THEN
-        PERFORM pawl.refuse_unknown_workflow(missing);
+        PERFORM pawl.refuse_unknown(ARRAY[missing], '{}');
     END IF;
     SELECT array_agg(t.workflow_name), array_agg(t.queue_id) INTO names, queue_ids
         FROM (SELECT DISTINCT f.workflow_name, f.queue_id FROM unnest(names, queue_ids) f (workflow_name, queue_id)) t;
@@ -139,7 +129,7 @@ BEGIN
         UNION ALL
         SELECT u.workflow_key FROM pawl.workflow_history u WHERE u.workflow_id = get_event.workflow_id) w;
     IF NOT FOUND THEN
-        PERFORM pawl.refuse_unknown_workflow(get_event.workflow_id);
+        PERFORM pawl.refuse_unknown(ARRAY[get_event.workflow_id], '{}');
     END IF;
     SELECT e.value INTO answer FROM pawl.event e WHERE e.workflow_key = target AND e.key = get_event.key ORDER BY e.event_key DESC LIMIT 1;
     RETURN answer;
