@@ -212,7 +212,7 @@ BEGIN
         SELECT a.* FROM unnest(workflow_keys, epochs) WITH ORDINALITY a (workflow_key, epoch, ordinal) ORDER BY a.workflow_key),
     released AS (
         UPDATE pawl.workflow w SET status = 'enqueued', ready_key = nextval('pawl.key_seq'), claimed_by = NULL, running_in = NULL,
-            rank = w.rank & ~1::bigint
+            rank = w.rank & ~1::bigint, crashes = 0, probation = false
         FROM asked a WHERE w.workflow_key = ANY (workflow_keys) AND w.workflow_key = a.workflow_key AND w.epoch = a.epoch
             AND w.claimed_by = release_workflows.worker_id
         RETURNING a.ordinal, w.queue_id, w.rank, w.ready_key, w.workflow_name, w.workflow_version),

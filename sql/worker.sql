@@ -90,11 +90,11 @@ DECLARE
 BEGIN
     WITH lost AS MATERIALIZED (
         SELECT w.workflow_key, l.crashed,
-            -- A step that waits or is to be tried again is a checkpoint too.
-            CASE WHEN l.crashed THEN
-                CASE WHEN (SELECT true FROM pawl.workflow_step s WHERE s.workflow_key = w.workflow_key AND s.epoch = w.epoch LIMIT 1)
-                    THEN 1 ELSE w.crashes + 1 END
-                ELSE w.crashes END AS crashes
+            CASE WHEN NOT l.crashed THEN 0
+                -- A step that waits or is to be tried again is a checkpoint too.
+                WHEN (SELECT true FROM pawl.workflow_step s WHERE s.workflow_key = w.workflow_key AND s.epoch = w.epoch LIMIT 1) THEN 1
+                ELSE w.crashes + 1 END AS crashes,
+            w.probation
         FROM unnest(workflow_keys, owners, epochs, crashed) l (workflow_key, owner, epoch, crashed)
             JOIN pawl.workflow w ON w.workflow_key = l.workflow_key
         WHERE w.workflow_key = ANY (workflow_keys) AND w.claimed_by = l.owner AND w.epoch = l.epoch
@@ -104,11 +104,12 @@ BEGIN
         UPDATE pawl.workflow w SET status = 'enqueued', rank = w.rank & ~1::bigint, ready_key = nextval('pawl.key_seq'), claimed_by = NULL,
             running_in = NULL, recoveries = w.recoveries + CASE WHEN l.crashed THEN 1 ELSE 0 END, crashes = l.crashes, probation = false
         FROM lost l WHERE w.workflow_key = ANY (workflow_keys) AND w.workflow_key = l.workflow_key
+        -- The first two crashes may be another's fault: only those that it met alone count.
         RETURNING w.workflow_key, w.queue_id, w.rank, w.ready_key, w.workflow_name, w.workflow_version, w.crashes,
-            w.crashes >= max_crashes AS poisoned),
+            l.probation AND l.crashes - 2 >= max_crashes AS poisoned),
     marked AS MATERIALIZED (
         SELECT pawl.mark_ready(b.queue_id, b.rank, b.ready_key, b.workflow_name, b.workflow_version)
-        FROM back b WHERE NOT b.poisoned)
+        FROM back b WHERE b.crashes < 2)
     SELECT (SELECT count(*) FROM marked), count(*), array_agg(b.workflow_key) FILTER (WHERE b.poisoned)
         INTO marks, returned, poisoned FROM back b;
     IF poisoned IS NULL THEN
@@ -125,8 +126,8 @@ BEGIN
         g.scheduled_at, o.owner, g.epoch, g.queue_id, g.priority, g.workflow_version, g.recoveries, g.pinned, g.detached, 'failed', 'crashes',
         g.workflow_id, g.workflow_name, g.partition_key, g.deduplication_id, g.forked_from, g.schedule_name, g.enqueued_by, g.cancelled_by,
         g.cancel_note, g.headers, g.attributes, g.progress, g.input, jsonb_build_object('code', 'crashes', 'type', 'pawl', 'message', format(
-            'Its worker died %s times in a row while it ran this workflow, and no step was recorded in between: see the log of worker %s.',
-            g.crashes, o.owner), 'step', NULL, 'attempt', NULL,
+            'Its worker died %s times in a row while it ran this workflow, the last %s of them with nothing beside it, and no step was recorded '
+            'in between: see the log of worker %s.', g.crashes, max_crashes, o.owner), 'step', NULL, 'attempt', NULL,
             'detail', jsonb_build_object('crashes', g.crashes, 'recoveries', g.recoveries, 'worker_id', o.owner), 'cause', NULL)
     FROM gone g JOIN unnest(workflow_keys, owners) o (workflow_key, owner) ON o.workflow_key = g.workflow_key;
     PERFORM pawl.signal_ends(poisoned);
@@ -134,7 +135,8 @@ BEGIN
 END $$;
 REVOKE ALL ON FUNCTION pawl.hand_back(bigint[], uuid[], integer[], boolean[]) FROM PUBLIC;
 COMMENT ON FUNCTION pawl.hand_back(bigint[], uuid[], integer[], boolean[]) IS
-'Internal: makes workflows of ended workers claimable again; one that crashed too often fails.';
+'Internal: makes workflows of ended workers claimable again. One that was there at two crashes in a row is left to a claim of it alone; one that crashed
+so too often fails.';
 
 -- A worker that was stopped, and not killed, keeps its sessions: a handler's open transaction would hold its locks for as long as nobody lets the
 -- process go on. What it did is rolled back, and its step is not recorded: its workflow is another's to run.

@@ -179,15 +179,21 @@ extension StoreSuites {
                     proxy.cutAll()
                 }
             }
+            var seen = fixture.claimCount
             while try admin.integer("SELECT count(*) FROM pawl.workflow") > 0 {
-                // What a lost life took with it comes again.
-                let claims = fixture.claimCount
-                fixture.send(.claim(limit: 30, alone: false))
+                // What a lost life took with it comes again; what two took, alone.
+                var alone: Bool?
                 try await eventually("a claim, or the end; \(fixture.log)", within: .seconds(60), every: .milliseconds(5)) {
-                    try fixture.claimCount > claims || admin.integer("SELECT count(*) FROM pawl.workflow") == 0
+                    let suspects = try admin.integer("SELECT count(*) FROM pawl.workflow WHERE claimed_by IS NULL AND crashes >= 2") > 0
+                    if alone != suspects {
+                        alone = suspects
+                        fixture.send(.claim(limit: 30, alone: suspects))
+                    }
+                    return try fixture.claimCount > seen || admin.integer("SELECT count(*) FROM pawl.workflow") == 0
                 }
-                guard fixture.claimCount > claims else { break }
-                for workflow in try await fixture.nextClaim(after: claims) {
+                guard fixture.claimCount > seen else { break }
+                seen += 1
+                for workflow in try await fixture.nextClaim(after: seen - 1) {
                     handled.withLock { $0 += 1 }
                     if workflow.recordedSteps.isEmpty {
                         let transaction = fixture.begin(workflow)

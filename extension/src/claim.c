@@ -160,7 +160,7 @@ prepare_plans(void)
 	"SELECT FROM unnest($5, $9, $10) h (n, v, above) WHERE h.n = w.workflow_name" \
 	" AND (h.v = w.workflow_version OR (NOT w.pinned AND w.workflow_version > h.above AND w.workflow_version < h.v))))"
 	/* Whoever was there at two crashes in a row is left to claims of one alone. */
-#define UNSUSPECTED ""
+#define UNSUSPECTED " AND w.crashes < 2"
 #define TAKE(more) \
 	" UPDATE pawl.workflow w SET claimed_by = $7, epoch = w.epoch + 1, status = 'running', claimed_at = pg_catalog.statement_timestamp()," \
 	" started_at = coalesce(w.started_at, pg_catalog.statement_timestamp())," more \

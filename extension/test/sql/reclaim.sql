@@ -50,7 +50,10 @@ SELECT pawl_test.claimed('second', :me, 1);
 -- A step in this run: the count of crashes begins anew. A step of an earlier run: it does not.
 SELECT pawl_test.claimed('progress', :me, 2, 5);
 SELECT pawl_test.claimed('no_progress', :me, 1, 4);
-SELECT pawl_test.claimed('poison', :me, 2);
+SELECT pawl_test.claimed('suspect', :me, 2);
+-- On probation: only such crashes count.
+SELECT pawl_test.claimed('probation', :me, 3), pawl_test.claimed('poison', :me, 4);
+UPDATE pawl.workflow SET probation = true WHERE workflow_id IN ('probation', 'poison');
 SELECT last_value AS key_before FROM pawl.key_seq \gset
 
 -- The worker is killed.
@@ -62,7 +65,7 @@ SELECT held FROM pawl.register_worker(:other, 'beta', 'machine', 2, '1', 1, 10, 
 SELECT status FROM pawl.workers WHERE worker_id = :me;
 CALL pawl_test.beat_until_reclaimed(:other);
 SELECT status, ended_at IS NOT NULL AS ended FROM pawl.workers WHERE worker_id = :me;
-SELECT workflow_id, status, rank, ready_key > :key_before AS fresh_key, claimed_by, epoch, recoveries, crashes, workflow_version
+SELECT workflow_id, status, rank, ready_key > :key_before AS fresh_key, claimed_by, epoch, recoveries, crashes, probation, workflow_version
     FROM pawl.workflow ORDER BY 1;
 SELECT status, status_reason, recoveries, error - 'detail' AS error, error #- '{detail,worker_id}' -> 'detail' AS detail, worker_id
     FROM pawl.workflows WHERE workflow_id = 'poison';
@@ -97,7 +100,7 @@ SELECT held FROM pawl.register_worker('00000000-0000-4000-8000-000000000004', 'g
 SELECT status FROM pawl.workers WHERE worker_id = '00000000-0000-4000-8000-000000000003';
 SELECT status, recoveries, crashes FROM pawl.workflow;
 
--- The orderly end hands back and counts nothing.
+-- The orderly end hands back, counts nothing, and clears what was counted.
 TRUNCATE pawl.workflow;
 SELECT pawl_test.claimed('orderly', '00000000-0000-4000-8000-000000000004', 2);
 SELECT pawl.unregister_worker('00000000-0000-4000-8000-000000000004');
@@ -114,7 +117,8 @@ SELECT status, recoveries FROM pawl.workflow;
 
 -- pawl.max_recoveries says how many crashes are too many.
 TRUNCATE pawl.workflow;
-SELECT pawl_test.claimed('once', '00000000-0000-4000-8000-00000000000f');
+SELECT pawl_test.claimed('once', '00000000-0000-4000-8000-00000000000f', 2);
+UPDATE pawl.workflow SET probation = true;
 UPDATE pawl.worker SET status = 'running', ended_at = NULL, suspected_at = NULL, heartbeat_at = clock_timestamp() WHERE worker_id = :me;
 UPDATE pawl.installation SET maintained_at = now() - interval '2 hours';
 SET pawl.max_recoveries = 1;
