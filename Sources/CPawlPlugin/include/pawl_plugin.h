@@ -271,7 +271,8 @@ typedef struct pawl_host {
     /* 1: the workflow is being cancelled; else 0.  For long bodies; any thread. */
     int32_t (*is_cancelled)(pawl_run *run);
 
-    /* The attempt of the step or transaction that is open in `scope`, from 1; 0: none is. */
+    /* The attempt of the step or transaction that is open in `scope`, from 1; 0: none is.  A call that was not answered from the record is open
+     * too, until its completion is on its way: so a plugin knows right after call() whether the bodies of a race are to run. */
     int32_t (*attempt)(pawl_run *run, pawl_scope scope);
 } pawl_host;
 
