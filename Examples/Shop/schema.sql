@@ -18,7 +18,7 @@ CREATE TABLE orders (
     ordered_at  timestamptz NOT NULL DEFAULT now(),
     shipped_at  timestamptz,
     CONSTRAINT orders_quantity CHECK (quantity > 0),
-    CONSTRAINT orders_status CHECK (status IN ('placed', 'shipped', 'out_of_stock'))
+    CONSTRAINT orders_status CHECK (status IN ('placed', 'shipped', 'out_of_stock', 'refused'))
 );
 
 CREATE TABLE shipments (

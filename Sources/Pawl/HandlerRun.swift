@@ -36,6 +36,10 @@ final class HandlerRun: @unchecked Sendable {
     private let gate = Atomic<Int>(0)
     private let ending = Atomic<Bool>(false)
     private var outcome: RunEnd?
+    /// Whether some call was answered that the workflow is being cancelled. A handler that was done before it was told has done its work.
+    private let toldCancelled = Atomic<Bool>(false)
+    var isToldCancelled: Bool { toldCancelled.load(ordering: .relaxed) }
+    func tellCancelled() { toldCancelled.store(true, ordering: .relaxed) }
     /// How often the host answered that the run is over.
     private let stops = Atomic<Int>(0)
 

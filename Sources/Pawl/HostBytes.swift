@@ -238,6 +238,7 @@ extension HandlerRun {
         case PawlStatus.error:
             throw reply.failure ?? WorkflowFailure(code: "unknown", message: "\"\(name)\" failed, and the host gave no reason")
         case PawlStatus.cancelled:
+            tellCancelled()
             throw WorkflowCancelled()
         case PawlStatus.stopped:
             try await stop()

@@ -40,7 +40,7 @@ public struct Workflow: Sendable {
         let compensations = run.takeCompensations()
         if compensations.isEmpty { return end }
         // Code that swallowed the cancellation has done nothing since that counts.
-        if run.isCancelled { return await run.compensate(compensations, after: .cancelled, limit: compensationLimit) }
+        if run.isToldCancelled { return await run.compensate(compensations, after: .cancelled, limit: compensationLimit) }
         if case .success = end { return end }
         return await run.compensate(compensations, after: end, limit: compensationLimit)
     }

@@ -189,6 +189,23 @@ import Testing
         #expect(run.state.withLock { $0.compensated?.status } == PawlStatus.cancelled)
     }
 
+    /// The host takes such an end for the success that it is.
+    @Test func nothingIsUndoneIfTheHandlerWasDoneBeforeItWasTold() async throws {
+        let undone = Locked<[String]>([])
+        let reached = Counter()
+        let host = Self.host(undone) { workflow in
+            reached.add()
+            while !workflow.isCancelled { await Task.yield() }
+        }
+        let run = try host.start("x")
+        #expect(await reached.becomes(1))
+        run.cancel()
+        await run.finished()
+        run.release()
+        #expect(run.output == "null")
+        #expect(undone.withLock { $0 } == [])
+    }
+
     @Test func nothingIsUndoneAfterASuccessOrAStop() async throws {
         let undone = Locked<[String]>([])
         let host = Self.host(undone) { _ in }

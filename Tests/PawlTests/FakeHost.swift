@@ -194,6 +194,8 @@ final class FakeRun: Sendable {
         var statements: [(sql: String, parameters: [String?])] = []
         /// transaction_end answers PAWL_RETRY this often.
         var retries = 0
+        /// An attempt that failed by itself is interrupted all the same, just before the next one.
+        var interruptsLate = false
         var world = World()
         var isCancelled = false
         var isCompensating = false
@@ -513,6 +515,9 @@ private func fakeEnd(
         state.scopes[scope]!.executing = nil
         state.recorded[executing.name] = .value(kind: executing.kind, result.value.copiedString)
         return (PawlStatus.ok, nil)
+    }
+    if status == PawlStatus.retry, run.state.withLock({ $0.interruptsLate }) {
+        run.host.delivery.async { run.handler.interrupt_step(run.state.withLock { $0.context }.pointer, scope) }
     }
     run.answer(done!, context, status, "null", failure)
 }

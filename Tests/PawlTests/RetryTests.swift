@@ -136,6 +136,29 @@ import Testing
         #expect(try await body.run { 7 } == 7)
     }
 
+    @Test func aLateTimeoutIsNotTheNextAttempts() async throws {
+        let holds = Stubborn(), attempts = Counter()
+        let host = FakeHost(
+            Plugin("x") {
+                Workflow("x") { (workflow: WorkflowContext) in
+                    try await workflow.step("s", attemptTimeout: .seconds(1)) { () -> Int in
+                        attempts.add()
+                        if attempts.count == 1 { await holds.hold() }
+                        if attempts.count < 3 { throw Flaky() }
+                        return attempts.count
+                    }
+                }
+            })
+        let run = try host.start("x")
+        #expect(await holds.began.becomes(1))
+        run.state.withLock { $0.interruptsLate = true }
+        holds.letGo()
+        await run.finished()
+        run.release()
+        #expect(run.output == "3")
+        #expect(run.state.withLock { $0.failedAttempts } == ["s 1: flaky", "s 2: flaky"])
+    }
+
     @Test func aTransactionThatTakesTooLongIsWaitedFor() async throws {
         let began = Counter(), ended = Counter()
         let host = FakeHost(

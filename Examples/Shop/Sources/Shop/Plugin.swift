@@ -1,7 +1,9 @@
 import Pawl
 
 let plugin = Plugin("shop") {
+    // Side by side: orders that began with version 1 end with it.
     shipOrder
+    shipOrderWithApproval
 }
 
 /// What pawld calls when it loads the library.
