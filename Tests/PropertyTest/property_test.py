@@ -89,16 +89,47 @@ class Run:
         outside.finish()
         found = self.fetch(cases)
         problems = {}
+        resumable = []
         for case in cases:
             model = models.run(case)
             wrong = Checker(case, model, found.get(case["id"])).check()
             if wrong:
                 problems[case["id"]] = wrong
                 self.report(case, model, found.get(case["id"]), wrong)
+            elif is_resumable(case, found[case["id"]]):
+                resumable.append(dict(case, disturbance="none"))
             self.count(found.get(case["id"]))
         if hung:
             print(f"  {hung} workflows did not end", flush=True)
+        elif resumable:
+            self.resume(resumable, found, problems)
         return problems
+
+    def resume(self, cases, before, problems):
+        """What ended without success goes on from its checkpoints, to the end that it would have had; what failed by program fails so again."""
+        begun = time.monotonic()
+        ids = json.dumps([c["id"] for c in cases])
+        resumed = {r[0] for r in self.connection.query(
+            "SELECT pawl.resume_workflows(ARRAY (SELECT jsonb_array_elements_text($1::jsonb)))", ids)}
+        # A lost answer: they are unfinished, or have ended again.
+        if self.wait(begun):
+            print(f"  resumed workflows did not end: {sorted(resumed)[:5]}", flush=True)
+        found = self.fetch(cases)
+        self.totals["resumed"] += len(cases)
+        for case in cases:
+            model = models.run(case)
+            for workflow_id, workflow in found.items():
+                if workflow_id == case["id"] or workflow.row["parent_key"]:
+                    earlier = before.get(workflow_id)
+                    if earlier and not getattr(workflow, "is_summed", False):
+                        workflow.effects += earlier.effects
+                        workflow.happened += earlier.happened
+                        workflow.is_summed = True
+            wrong = Checker(case, model, found.get(case["id"])).check()
+            if wrong:
+                wrong.insert(0, "after it was resumed:")
+                problems[case["id"]] = wrong
+                self.report(case, model, found.get(case["id"]), wrong)
 
     def wait(self, begun):
         """Until all have ended; after a while without faults, and then no longer. The number that have not ended."""
@@ -268,6 +299,14 @@ class Run:
             sys.stdout.flush()
 
 
+def is_resumable(case, found):
+    """Whether its end after a resume is known: nothing was undone, and nobody else was told that it had ended."""
+    row = found.row
+    if row["status"] == "succeeded" or any(s["kind"] == "compensation" for s in found.steps.values()):
+        return False
+    return row["status_reason"] == "error" and case["disturbance"] == "none" or not (case["ext"] or found.children)
+
+
 def pretty(program, indent="  "):
     """One operation a line."""
     lines = []
@@ -427,7 +466,7 @@ def main():
         run.finish()
     totals, counts = run.totals, run.faults.counts if run.faults else Counter()
     print(f"""
-seed {options.seed}: {ran} cases, {totals['workflows']} workflows ({totals['succeeded']} succeeded, {totals['failed']} failed, {totals['cancelled']} cancelled), {totals['steps']} steps, in {time.monotonic() - begun:.0f} s
+seed {options.seed}: {ran} cases, {totals['workflows']} workflows ({totals['succeeded']} succeeded, {totals['failed']} failed, {totals['cancelled']} cancelled; {totals['resumed']} resumed), {totals['steps']} steps, in {time.monotonic() - begun:.0f} s
 {counts['kills']} kills, {counts['stops']} stops, {counts['cuts']} cuts, {counts['terms']} drains, {counts['restarts']} server restarts; {totals['recoveries']} recoveries; {run.rescues[0] if hasattr(run, 'rescues') else '?'} wakes, {run.rescues[1] if hasattr(run, 'rescues') else '?'} rescued by the poll
 {len(failed)} mismatches{''.join(f'''
   scripts/property-test --case {i.split('+')[0][1:].replace('-', ':')}''' for i in list(failed)[:20])}""")
