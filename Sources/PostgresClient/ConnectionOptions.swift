@@ -113,7 +113,10 @@ package struct ConnectionOptions: Sendable {
                 connection, statement.name, statement.sql, Int32(statement.parameterTypes.count), statement.parameterTypes)
             defer { PQclear(result) }
             guard let result, PQresultStatus(result) == PGRES_COMMAND_OK else {
-                let error = result.map { PostgresError(result: $0) } ?? PostgresError(connection: connection, code: .cannotConnect)
+                // A connection that goes away here was none: what libpq says of it has no SQLSTATE.
+                let error =
+                    result.map { PostgresError(result: $0, code: PQstatus(connection) == CONNECTION_BAD ? .cannotConnect : .server) }
+                    ?? PostgresError(connection: connection, code: .cannotConnect)
                 PQfinish(connection)
                 throw error
             }

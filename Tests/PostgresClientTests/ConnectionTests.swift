@@ -186,6 +186,19 @@ import Testing
         #expect(proxy.cuts == 1)
     }
 
+    /// The server's administrator ends it at its first moment: that says nothing against this client.
+    @Test func aConnectionLostWhileItPreparesMayBeTriedAgain() throws {
+        let proxy = try FaultProxy(to: database.cluster)
+        defer { proxy.stop() }
+        proxy.cut(.beforeItArrives, on: "prepared_here")
+        var options = ConnectionOptions(connectionString: proxy.connectionString(database: database.name))
+        options.statements = [PreparedStatement(name: "prepared_here", sql: "SELECT 1", parameterTypes: [])]
+        let error = #expect(throws: PostgresError.self) { try BlockingConnection(options) }
+        #expect(error?.code == .cannotConnect)
+        #expect(error?.isTransient == true)
+        _ = try BlockingConnection(options)
+    }
+
     @Test func closingAnswersEverything() async throws {
         defer { fixture.stop() }
         let connection = try await fixture.connect(database)
