@@ -38,6 +38,7 @@ static const kind kinds[] = {TRANSFER, ONE_STEP, GATED_STEP, GATED_TRANSACTION, 
 static const char *const names[] = {"transfer", "one_step", "gated_step", "gated_transaction", "gated_finish", "poison"};
 
 static void advance(execution *e);
+static void transaction_body(execution *e);
 
 static pawl_bytes text(const char *s)
 {
@@ -76,11 +77,16 @@ static void next(void *context, const pawl_result *result)
     advance(e);
 }
 
-/* What a begin answers at once. */
+/* What a begin answers. */
 static void recorded(void *context, const pawl_result *result)
 {
     execution *e = context;
 
+    if (result->status == PAWL_EXECUTE) /* after the back-off of an attempt before a restart */
+    {
+        transaction_body(e);
+        return;
+    }
     if (e->kind == GATED_STEP || e->kind == GATED_TRANSACTION)
         e->stage = 1;
     next(e, result);

@@ -19,7 +19,7 @@
  *   swallow                         from here on everything is: also that the run is cancelled or over
  *   block                           as the first line: the delivery thread itself waits at the gate
  *
- * Needs -D_GNU_SOURCE; NAME and VERSION say what is registered. %id is the workflow's id, %i the number of the round. Each execution of a body appends "ID NAME ATTEMPT" to the file `effects` in $PAWL_TEST_GATES.
+ * Needs -D_GNU_SOURCE; NAME and VERSION say what is registered. %id is the workflow's id, %i the number of the round, %% is a %. Each execution of a body appends "ID NAME ATTEMPT" to the file `effects` in $PAWL_TEST_GATES.
  * A gate is a pair of files there: the handler makes GATE.reached and goes on once GATE.open is there.
  */
 #include <pawl_plugin.h>
@@ -422,7 +422,12 @@ static char *substituted(const flow *f, const char *line)
 
     append(&t, "", 0);
     while (*line != '\0')
-        if (strncmp(line, "%id", 3) == 0)
+        if (strncmp(line, "%%", 2) == 0)
+        {
+            append(&t, "%", 1);
+            line += 2;
+        }
+        else if (strncmp(line, "%id", 3) == 0)
         {
             append(&t, f->e->id, strlen(f->e->id));
             line += 3;

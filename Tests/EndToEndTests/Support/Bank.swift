@@ -1,7 +1,7 @@
 import Foundation
 import PostgresTestSupport
 
-/// A database with accounts, the handlers of `Fixtures/bank.c`, and workers on them.
+/// A database with accounts, the handlers of a plugin (`Fixtures/bank.c` unless told otherwise), and workers on them.
 ///
 /// Every transfer moves money by transactional steps; `bank.applied` counts each application, so that a second one shows.
 final class Bank {
@@ -14,7 +14,8 @@ final class Bank {
     let gates: URL
     private let directory: URL
 
-    init() throws {
+    /// - Parameter plugins: what its workers load.
+    init(plugins built: [URL]? = nil) throws {
         database = try TestDatabase.make()
         admin = try database.connect()
         directory = FileManager.default.temporaryDirectory.appending(path: "pawl-bank-\(UUID().uuidString)")
@@ -23,7 +24,7 @@ final class Bank {
         for folder in [plugins, gates] {
             try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
         }
-        try FileManager.default.copyItem(at: BankPlugin.built.get(), to: plugins.appending(path: "bank.so"))
+        for plugin in try built ?? [TestPlugin.bank.get()] { try install(plugin) }
         try admin.script(
             """
             DO $$ BEGIN
@@ -51,6 +52,15 @@ final class Bank {
     }
 
     var cluster: TestCluster { database.cluster }
+
+    func install(_ plugin: URL) throws {
+        try FileManager.default.copyItem(at: plugin, to: plugins.appending(path: plugin.lastPathComponent))
+    }
+
+    /// For a worker that starts from now on.
+    func remove(_ plugin: URL) throws {
+        try FileManager.default.removeItem(at: plugins.appending(path: plugin.lastPathComponent))
+    }
 
     /// After a restart of the server.
     func reconnect() throws { admin = try database.connect() }
