@@ -298,7 +298,7 @@ DECLARE
     is_over boolean;
     effect record;
 BEGIN
-    SELECT s.kind, s.status, s.output, s.error, s.arguments, s.due_at INTO step FROM pawl.workflow_step s
+    SELECT s.epoch, s.kind, s.status, s.output, s.error, s.arguments, s.due_at INTO step FROM pawl.workflow_step s
         WHERE s.workflow_key = own_key AND s.step_name = own_name;
     is_new := NOT FOUND;
     IF NOT is_new AND step.kind <> perform_call.kind THEN
@@ -379,6 +379,10 @@ BEGIN
             ELSIF wait.targets <> '{}' THEN
                 INSERT INTO pawl.waiter (target_key, workflow_key, step_name) SELECT DISTINCT t, own_key, own_name FROM unnest(wait.targets) t;
             END IF;
+        ELSIF step.epoch <> perform_call.epoch THEN
+            -- A run that has come back to a wait has passed a checkpoint: a crash from here on is not held against it.
+            UPDATE pawl.workflow_step s SET epoch = perform_call.epoch WHERE s.workflow_key = own_key AND s.step_name = own_name
+                AND EXISTS (SELECT FROM pawl.workflow w WHERE w.workflow_key = own_key AND w.crashes > 0);
         END IF;
         RETURN;
     END IF;
