@@ -31,7 +31,35 @@ extension EndToEnd {
             #expect(try bank.count("succeeded") == 999)
             #expect(try bank.end("w500") == "failed crashes crashes")
             // Two crashes until it is suspected, and three alone.
-            #expect(crashes <= 6)
+            #expect(crashes == 5)
+        }
+
+        /// Those that only wait were there at every crash: each comes back to its wait, alone, and what happens after that is not its doing.
+        @Test func theWorkflowsThatWaitBesideItGoOn() async throws {
+            let bank = try Bank(plugins: [TestPlugin.script.get()])
+            let first = try bank.worker("first", arguments: ["--park-after", "1min"])
+            for id in 1...5 { try bank.run("waiting-\(id)", "step a\ncall receive wait {}") }
+            for id in 1...5 { try await bank.waitUntilWaiting("waiting-\(id)", first) }
+            try bank.run("poison", "step die kill")
+            #expect(try await first.wait() == .signalled(SIGKILL))
+            var crashes = 1
+            while try bank.count("failed") == 0 {
+                let worker = try bank.worker("worker-\(crashes)", arguments: ["--park-after", "1min"])
+                try await eventually("its death, or the end of the poison; \(try bank.summary()); \(worker.output.suffix(3000))", within: .seconds(60)) {
+                    try !worker.isRunning || bank.count("failed") > 0
+                }
+                if worker.isRunning { break }
+                crashes += 1
+                try #require(crashes < 10)
+            }
+            #expect(try bank.end("poison") == "failed crashes crashes")
+            let last = try bank.worker("last")
+            for id in 1...5 {
+                #expect(try bank.status("waiting-\(id)") != "failed")
+                try bank.admin.execute("SELECT pawl.send_message($1, '1')", "waiting-\(id)")
+                try await bank.waitForEnd("waiting-\(id)", last)
+                #expect(try bank.end("waiting-\(id)") == "succeeded")
+            }
         }
 
         /// A handler that does not return keeps its plugin's delivery thread. The worker lives on, and so does all other work.
