@@ -48,7 +48,9 @@ let package = Package(
             ]),
         .executableTarget(
             name: "pawl-cli",
-            dependencies: ["PluginRegistry", "PostgresStore", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+            dependencies: [
+                "MemoryStore", "WorkflowEngine", "PluginRegistry", "PostgresStore", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
             path: "Sources/pawl"),
 
         // Databases of a test's own in the private cluster that scripts/with-cluster started.
@@ -61,9 +63,15 @@ let package = Package(
         .testTarget(name: "PostgresClientTests", dependencies: ["Locking", "PostgresClient", "PostgresTestSupport"]),
         // Workers over a store in memory, with handlers written in plain Swift.
         .target(name: "WorkflowTestSupport", dependencies: ["Locking", "MemoryStore", "WorkflowEngine"], path: "Tests/WorkflowTestSupport"),
-        .testTarget(name: "WorkflowEngineTests", dependencies: ["Locking", "WorkflowEngine", "WorkflowTestSupport"]),
+        // What every store must do, run against each.
+        .target(name: "StoreConformance", dependencies: ["MemoryStore", "WorkflowEngine"], path: "Tests/StoreConformance"),
         .testTarget(
-            name: "PostgresStoreTests", dependencies: ["Locking", "PostgresClient", "PostgresStore", "WorkflowEngine", "PostgresTestSupport"]),
+            name: "WorkflowEngineTests", dependencies: ["Locking", "MemoryStore", "StoreConformance", "WorkflowEngine", "WorkflowTestSupport"]),
+        .testTarget(
+            name: "PostgresStoreTests",
+            dependencies: [
+                "Locking", "MemoryStore", "PostgresClient", "PostgresStore", "StoreConformance", "WorkflowEngine", "PostgresTestSupport",
+            ]),
         .testTarget(
             name: "PluginRegistryTests",
             // The command line is the child that tries plugins out.

@@ -118,7 +118,11 @@ package final class ReplayCheck: StepInterceptor {
         let report = report(on: history, version, store.end, host.run?.openSteps ?? [], unvisited: unvisited, isStuck: isStuck)
         // Whatever the handler does when it is told to stop, it does to nobody.
         store.events?(.lifeLost)
-        for stop in stops.withLock({ $0 }) { stop() }
+        let suspended = stops.withLock { stops in
+            defer { stops = [] }
+            return stops
+        }
+        for stop in suspended { stop() }
         let end = ContinuousClock.now + .seconds(1)
         while !host.isReleased, ContinuousClock.now < end {
             if engine.tick() != 0 { _ = woken.wait(timeout: .now() + .milliseconds(2)) }

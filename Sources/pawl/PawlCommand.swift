@@ -13,8 +13,8 @@ struct PawlCommand: ParsableCommand {
 struct PluginCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "plugin",
-        abstract: "Build and check plugins, the shared libraries that hold workflow handlers.",
-        subcommands: [PluginBuildCommand.self, PluginCheckCommand.self])
+        abstract: "Build, check and replay plugins, the shared libraries that hold workflow handlers.",
+        subcommands: [PluginBuildCommand.self, PluginCheckCommand.self, PluginReplayCommand.self])
 }
 
 /// Ends the command with a message for a person.
