@@ -11,6 +11,7 @@ let package = Package(
         .package(name: "pawl", path: "../..")
     ],
     targets: [
-        .target(name: "Shop", dependencies: [.product(name: "Pawl", package: "pawl")])
+        .target(name: "Shop", dependencies: [.product(name: "Pawl", package: "pawl")]),
+        .testTarget(name: "ShopTests", dependencies: ["Shop", .product(name: "Pawl", package: "pawl"), .product(name: "PawlTesting", package: "pawl")]),
     ]
 )
