@@ -149,5 +149,26 @@ extension StoreSuites {
             #expect(claimed[1].deadlineIn == nil && claimed[1].deadlineAt == nil && !claimed[1].isSQLHandler && !claimed[1].isOnProbation)
             await fixture.shutdown()
         }
+
+        /// Workflows that were there at two crashes are told of, and claimed by nothing but a claim of one alone, which does not wait.
+        @Test func suspectsAreClaimedAlone() async throws {
+            let fixture = try await StoreFixture(database)
+            #expect(try await fixture.claimAlone().isEmpty)
+            try fixture.enqueue(3)
+            let admin = try database.connect()
+            try admin.script("UPDATE pawl.workflow SET crashes = 2 WHERE workflow_key IN (SELECT workflow_key FROM pawl.workflow ORDER BY 1 LIMIT 2)")
+            try await eventually("it is told") { fixture.suspects == [true] }
+            #expect(try await fixture.claim(10).count == 1)
+            // A claim that waits gives way to it.
+            fixture.send(.claim(limit: 10, alone: false))
+            let first = try await fixture.claimAlone()
+            #expect(first.count == 1 && first[0].isOnProbation)
+            let second = try await fixture.claimAlone()
+            #expect(second.count == 1 && second[0].isOnProbation && second[0].fence.key != first[0].fence.key)
+            try await eventually("there are no more") { fixture.suspects == [true, false] }
+            #expect(try await fixture.claimAlone().isEmpty)
+            #expect(try await fixture.write(steps: (first + second).map { $0.step() }, ends: (first + second).map { $0.end() }) == .init())
+            await fixture.shutdown()
+        }
     }
 }
