@@ -59,7 +59,7 @@ extension EndToEnd {
                 try bank.admin.integer("SELECT count(*) FROM pawl.workflows WHERE workflow_name = 'child' AND status = 'succeeded'") == 3 * group)
             let errors = try bank.admin.execute(
                 "SELECT DISTINCT error ->> 'type' AS type, error ->> 'detail' AS detail FROM pawl.workflows WHERE workflow_name = 'failing_child'")
-            #expect(errors.rows == [["Fixture.OutOfStock", #"{"sku": "A-1", "missing": 3}"#]])
+            #expect(errors.rows == [["OutOfStock", #"{"sku": "A-1", "missing": 3}"#]])
         }
 
         @Test func compensationsAreRunWhateverTheHandlerSwallows() async throws {
