@@ -1,4 +1,5 @@
 import FoundationEssentials
+import Glibc
 import Pawl
 
 /// A row with a column of every kind that the SDK reads and writes.
@@ -16,7 +17,107 @@ struct Row: Codable, Sendable, Equatable {
     var nothing: String?
 }
 
+/// Crosses from a child to its parent as itself.
+struct OutOfStock: Error, Codable, Equatable {
+    var sku: String
+    var missing: Int
+}
+
+struct Order: Codable, Sendable {
+    var depth: Int
+}
+
 let plugin = Plugin("fixture") {
+    Workflow("child") { (workflow: WorkflowContext, order: Order) in
+        if order.depth > 0 {
+            let child = try await workflow.start("child", Order(depth: order.depth - 1), returning: [Int].self)
+            return try await workflow.result(of: child) + [order.depth]
+        }
+        return [try await workflow.step("leaf") { 0 }]
+    }
+
+    Workflow("failing_child") { (workflow: WorkflowContext, _: JSONValue) in
+        try await workflow.step("check", retry: .never) { throw OutOfStock(sku: "A-1", missing: 3) }
+    }
+
+    // Everything that lasts: its output is what it came to, and must be the same whatever happened on the way.
+    Workflow("durable") { (workflow: WorkflowContext, input: JSONValue) in
+        let first = try await workflow.now()
+        let id = try await workflow.uuid()
+        var random = try await workflow.random()
+        let drawn = Int.random(in: 1...6, using: &random)
+
+        let label = try await workflow.step("label", retry: .exponential(maxAttempts: 4, initial: .milliseconds(20))) { [monitor = workflow.monitor] in
+            let attempt = monitor.attempt
+            if attempt < 3 { throw WorkflowFailure(code: "busy", message: "the carrier is busy") }
+            return "label of attempt \(attempt)"
+        }
+        try await workflow.sleep("rest", for: .milliseconds(150))
+
+        try await workflow.setEvent("state", ["label": label])
+        let log = workflow.stream("log", of: String.self)
+        for line in ["packed", "sent"] { try await workflow.append(line, to: log) }
+        let state = try await workflow.getEvent([String: String].self, of: workflow.workflowID, key: "state")
+
+        let child = try await workflow.start("child", Order(depth: 2), returning: [Int].self)
+        let failing = try await workflow.start("failing_child", input)
+        var missing = 0
+        do {
+            _ = try await workflow.result(of: failing)
+        } catch let failure as WorkflowFailure {
+            missing = failure.as(OutOfStock.self)?.missing ?? -1
+        }
+        let depths = try await workflow.result(of: child)
+
+        try await workflow.send(to: workflow.workflowID, "to myself", topic: "note")
+        let note = try await workflow.receive(String.self, topic: "note")
+        let none = try await workflow.receive(String.self, topic: "nothing", timeout: .milliseconds(50))
+
+        let winner = try await workflow.race(
+            "first", .sleep(for: .hours(1)) { "time" }, .step { "step" }, .receive(String.self, topic: "nothing"))
+
+        let parts = try await workflow.parallel("part", [1, 2, 3], id: { $0 }) { branch, part in
+            try await branch.sleep("rest", for: .milliseconds(20 * part))
+            return try await branch.step("double") { 2 * part }
+        }
+        let second = try await workflow.now()
+        return [
+            .string(label), .bool(second >= first && (1...6).contains(drawn) && id.uuidString.count == 36), .string(state?["label"] ?? "none"),
+            .integer(missing),
+            .array(depths.map { .integer($0) }), .string(note), .bool(none == nil), .string(winner), .array(parts.map { .integer($0) }),
+            .bool(try await workflow.patched("new")),
+        ] as [JSONValue]
+    }
+
+    // Undoes what it did: fails by itself, or is cancelled while it waits.
+    Workflow("undoing") { (workflow: WorkflowContext, fails: Bool) in
+        for part in ["first", "second"] {
+            try await workflow.transaction("do") { db in
+                try await db.execute("UPDATE fixture.counter SET value = value + 1000 WHERE id = 1")
+            }
+            workflow.compensate("undo-\(part)") {}
+        }
+        if fails { throw OutOfStock(sku: "B-2", missing: 1) }
+        // Swallows the cancellation, and goes on as if nothing had been.
+        _ = try? await workflow.receive(JSONValue.self, topic: "never")
+        try? await workflow.step("never") {}
+    }
+
+    // Holds every thread that the plugin's tasks have, and the one that delivers to it, until a file is there.
+    Workflow("blocking") { (workflow: WorkflowContext, file: String) in
+        let mark = file + "." + workflow.workflowID
+        try await workflow.step("block") {
+            _ = FileManager.default.createFile(atPath: mark, contents: nil)
+            while !FileManager.default.fileExists(atPath: file) { usleep(5000) }
+        }
+    }
+
+    Workflow("round") { (workflow: WorkflowContext, round: Int) in
+        _ = try await workflow.step("work") { round }
+        if round < 5 { try await workflow.continueAsNew(round + 1) }
+        return round
+    }
+
     Workflow("everything") { (workflow: WorkflowContext, input: JSONValue) in
         let now = try await workflow.step("now") { Date() }
         let id = try await workflow.step("id") { UUID() }
@@ -59,7 +160,6 @@ let plugin = Plugin("fixture") {
         }
         return sums
     }
-    durableWorkflows
 }
 
 @c(pawl_plugin_register) public func register(_ host: PluginHost) -> Int32 { plugin.register(with: host) }
