@@ -38,7 +38,7 @@ extension WorkflowTest {
     /// - Throws: ``CrashDifference`` at the first crash that changed something.
     @discardableResult
     public static func crashEverywhere<Result: Equatable & Sendable>(
-        _ plugin: Plugin, seed: UInt64 = 1, patience: Duration = .seconds(2), _ scenario: @Sendable (WorkflowTest) async throws -> Result
+        _ plugin: Plugin, seed: UInt64 = 1, patience: Duration = .seconds(10), _ scenario: @Sendable (WorkflowTest) async throws -> Result
     ) async throws -> CrashReport {
         let expected = try await ending(plugin, seed, patience, crashAt: 0, scenario)
         var crashes = 0

@@ -35,7 +35,7 @@ public final class WorkflowTest: Sendable {
     ///     on, so that an attempt that hangs meets its timeout.
     /// - Throws: if the plugin registers something that pawld would refuse.
     public convenience init(
-        _ plugin: Plugin, startingAt: Date = Date(timeIntervalSince1970: 1_767_225_600), seed: UInt64 = 1, patience: Duration = .seconds(2)
+        _ plugin: Plugin, startingAt: Date = Date(timeIntervalSince1970: 1_767_225_600), seed: UInt64 = 1, patience: Duration = .seconds(10)
     ) throws {
         try self.init(plugin, startingAt: startingAt, seed: seed, patience: patience, crash: nil)
     }
