@@ -49,6 +49,11 @@ BEGIN
     END IF;
     PERFORM pawl.check_isolation('take_signals');
     more := false;
+    -- Nearly always there is none at all, and the next statement has many parts to set up.
+    PERFORM FROM pawl.signal LIMIT 1;
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
     WITH mine AS MATERIALIZED (
         SELECT s.signal_key FROM pawl.signal s WHERE s.worker_id = me ORDER BY s.signal_key LIMIT most FOR UPDATE SKIP LOCKED),
     anybodys AS MATERIALIZED (
