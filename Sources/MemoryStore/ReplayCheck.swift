@@ -108,7 +108,7 @@ package final class ReplayCheck: StepInterceptor {
             let isBusy = engine.tick() == 0
             if isBusy || store.takeAnswers() { continue }
             if store.end != nil || host.run?.isWaiting(writesWait: true) == true {
-                if engine.tick() == 0 || store.takeAnswers() { continue }
+                if !engine.isCaughtUp { continue }
                 isStuck = false
                 break
             }

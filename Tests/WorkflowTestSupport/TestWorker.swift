@@ -51,9 +51,8 @@ package final class TestWorker {
             if store.hasCrashed { break }
             if condition() { return true }
             if let manualClock, host.isIdle {
-                // What they called before they began to wait is in the mailbox.
-                if engine.tick() == 0 || store.pump() { continue }
-                if store.hasCrashed { break }
+                // What they called before they began to wait may still be in the mailbox.
+                if !engine.isCaughtUp { continue }
                 let next = [engine.nextTimer.map(manualClock.instant(ofMonotonic:)), store.database.nextDue].compactMap { $0 }.min()
                 guard let next else { return condition() }
                 manualClock.advance(to: next)
