@@ -172,7 +172,7 @@ COMMENT ON FUNCTION pawl.arm_signals(uuid) IS
 'Arms this session: from now on a commit that leaves a signal for this worker, or one that anybody may look at, wakes it. Take signals once more after it,
 then CALL pawl.wait. A session of its own: arming it for claims ends this.
 worker_id: as registered.
-Result: how many milliseconds to wait at most, pawl.poll_interval; -1: until woken.';
+Result: how many milliseconds to wait at most, five times pawl.poll_interval; -1: until woken.';
 
 CREATE FUNCTION pawl.mark_signals(worker_id uuid) RETURNS void
 LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'pawl_mark_signals_1_0';

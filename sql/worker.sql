@@ -393,8 +393,9 @@ RETURNS TABLE (alive boolean, held boolean, reclaimed integer, suspects boolean)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
-    place pawl.installation;
-    hourly boolean := false;
+    stale boolean;          -- the installation's own heartbeat
+    hourly boolean;
+    alone boolean;          -- no other worker lives, or left something
 BEGIN
     IF heartbeat.worker_id IS NULL OR running IS NULL OR heartbeat.running < 0 OR heartbeat.status IS NULL
         OR heartbeat.status NOT IN ('running', 'draining') THEN
@@ -407,24 +408,27 @@ BEGIN
     UPDATE pawl.worker w SET heartbeat_at = clock_timestamp(), running = heartbeat.running, status = heartbeat.status
         WHERE w.worker_id = heartbeat.worker_id AND w.ended_at IS NULL;
     alive := FOUND;
-    SELECT i.* INTO place FROM pawl.installation i;
-    held := place.held_at IS NOT NULL;
+    SELECT i.held_at IS NOT NULL, i.heartbeat_at < clock_timestamp() - interval '10 seconds', i.maintained_at < clock_timestamp() - interval '1 hour',
+            NOT EXISTS (SELECT FROM pawl.worker w WHERE w.worker_id <> heartbeat.worker_id AND (w.ended_at IS NULL OR w.reclaimed_at IS NULL))
+        INTO held, stale, hourly, alone FROM pawl.installation i;
     reclaimed := 0;
     suspects := false;
     IF NOT alive THEN
         RETURN NEXT;
         RETURN;
     END IF;
-    IF place.heartbeat_at < clock_timestamp() - interval '10 seconds' THEN
+    IF stale THEN
         UPDATE pawl.installation i SET heartbeat_at = clock_timestamp()
             WHERE i.singleton = (SELECT l.singleton FROM pawl.installation l FOR UPDATE SKIP LOCKED);
     END IF;
-    IF place.maintained_at < clock_timestamp() - interval '1 hour' THEN
+    IF hourly THEN
         UPDATE pawl.installation i SET maintained_at = clock_timestamp() WHERE i.singleton = (
             SELECT l.singleton FROM pawl.installation l WHERE l.maintained_at < clock_timestamp() - interval '1 hour' FOR UPDATE SKIP LOCKED);
         hourly := FOUND;
     END IF;
-    reclaimed := pawl.reclaim_lost_workflows(heartbeat.worker_id, hourly);
+    IF hourly OR NOT alone THEN
+        reclaimed := pawl.reclaim_lost_workflows(heartbeat.worker_id, hourly);
+    END IF;
     IF hourly THEN
         PERFORM pawl.add_history_partition(clock_timestamp()), pawl.add_history_partition(clock_timestamp() + interval '1 month');
         WITH gone AS (DELETE FROM pawl.worker w WHERE w.ended_at < clock_timestamp() - interval '1 day' AND w.reclaimed_at IS NOT NULL

@@ -25,7 +25,7 @@ _PG_init(void)
 							&pawl_max_steps, 50000, 1, 10000000, PGC_SUSET, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("pawl.max_recoveries", "After how many crashes that a workflow met alone, with no step recorded in between, it fails.", NULL,
 							&pawl_max_recoveries, 3, 1, 1000000, PGC_SUSET, 0, NULL, NULL, NULL);
-	DefineCustomIntVariable("pawl.poll_interval", "How long an idle worker waits at most before it looks by itself.",
+	DefineCustomIntVariable("pawl.poll_interval", "How long an idle worker waits at most before it looks by itself; for signals five times as long.",
 							"0: until it is woken. What only the poll finds: prepared transactions, logical replication, rows written by other means.",
 							&pawl_poll_interval, 1000, 0, 3600 * 1000, PGC_USERSET, GUC_UNIT_MS, NULL, NULL, NULL);
 	DefineCustomBoolVariable("pawl.require_handler", "Whether enqueueing a workflow name that no worker ever offered is an error.", NULL,

@@ -233,6 +233,8 @@ pawl_arm_worker_1_0(PG_FUNCTION_ARGS)
 	PG_RETURN_INT32((int32) milliseconds);
 }
 
+#define SIGNAL_POLLS 5			/* one look for signals in so many polls */
+
 /*
  * arm_signals(worker_id uuid) RETURNS integer
  *
@@ -253,7 +255,8 @@ pawl_arm_signals_1_0(PG_FUNCTION_ARGS)
 	slots[0].hash = pawl_signal_hash(PG_GETARG_UUID_P(0));
 	slots[1].hash = pawl_signal_hash(NULL);
 	arm(slots, 2, false, true);
-	PG_RETURN_INT32(pawl_poll_interval > 0 ? pawl_poll_interval : -1);
+	/* Every look of an idle worker costs a wake-up of a process; what only a look finds is rarer here than among what can be claimed. */
+	PG_RETURN_INT32(pawl_poll_interval > 0 ? SIGNAL_POLLS * pawl_poll_interval : -1);
 }
 
 /* mark_signals(worker_id uuid) RETURNS void */
