@@ -155,6 +155,14 @@ COMMENT ON COLUMN pawl.cancel_request.requested_at IS 'When it was asked for.';
 COMMENT ON COLUMN pawl.cancel_request.cancel_reason IS 'request, or parent: its parent is being cancelled.';
 COMMENT ON COLUMN pawl.cancel_request.cancelled_by IS 'The role that asked for it.';
 COMMENT ON COLUMN pawl.cancel_request.cancel_note IS 'The reason that was given with it.';
+COMMENT ON COLUMN pawl.audit_entry.audit_key IS 'Grows with time.';
+COMMENT ON COLUMN pawl.audit_entry.created_at IS 'When: the start of that transaction.';
+COMMENT ON COLUMN pawl.audit_entry.role_name IS 'Who: the role of SET ROLE or the session''s user.';
+COMMENT ON COLUMN pawl.audit_entry.action IS 'The function that was called, in the singular.';
+COMMENT ON COLUMN pawl.audit_entry.object_kind IS 'What object_name names.';
+COMMENT ON COLUMN pawl.audit_entry.object_name IS 'The workflow_id, or the name of the object.';
+COMMENT ON COLUMN pawl.audit_entry.reason IS 'The reason that was given.';
+COMMENT ON COLUMN pawl.audit_entry.detail IS 'What else was asked for, without payloads.';
 
 COMMENT ON COLUMN pawl.worker.worker_id IS 'The worker: a random incarnation, never used again.';
 COMMENT ON COLUMN pawl.worker.worker_number IS 'The second key of its advisory lock; the first is 1346459468.';

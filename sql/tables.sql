@@ -307,6 +307,22 @@ CREATE TABLE pawl.sql_handler (
 );
 SELECT pg_catalog.pg_extension_config_dump('pawl.sql_handler', '');
 
+-- What people did: who, when, what, to which object, and why. In the transaction that did it; nothing reads it but people.
+CREATE TABLE pawl.audit_entry (
+    audit_key    bigint      NOT NULL DEFAULT pg_catalog.nextval('pawl.key_seq') CONSTRAINT audit_entry_pkey PRIMARY KEY,
+    created_at   timestamptz NOT NULL DEFAULT pg_catalog.now(),
+    role_name    text        NOT NULL,
+    action       text        NOT NULL,              -- the function that was called, in the singular: cancel_workflow
+    object_kind  text        NOT NULL CONSTRAINT audit_entry_object_kind CHECK (
+        object_kind IN ('workflow', 'queue', 'schedule', 'handler', 'retention', 'access', 'database')),
+    object_name  text        NOT NULL,
+    reason       text,
+    detail       jsonb                              -- what else was asked for, without payloads
+);
+SELECT pg_catalog.pg_extension_config_dump('pawl.audit_entry', '');
+CREATE INDEX audit_entry_object_idx ON pawl.audit_entry (object_kind, object_name, audit_key);
+CREATE INDEX audit_entry_created_at_idx ON pawl.audit_entry USING brin (created_at);
+
 -- At most one row, made by the first worker: where these tables last lived, so that a restored copy holds still until somebody releases it.
 CREATE TABLE pawl.installation (
     singleton         boolean     NOT NULL DEFAULT true CONSTRAINT installation_pkey PRIMARY KEY CONSTRAINT installation_singleton CHECK (singleton),
@@ -348,6 +364,7 @@ COMMENT ON TABLE pawl.closed_stream IS 'Streams that a workflow closed before it
 COMMENT ON TABLE pawl.waiter IS 'Steps that wait for something of another workflow.';
 COMMENT ON TABLE pawl.signal IS 'Something happened at a workflow, and nobody has looked yet.';
 COMMENT ON TABLE pawl.cancel_request IS 'Cancellations asked for, and not yet in the row of their workflow.';
+COMMENT ON TABLE pawl.audit_entry IS 'What people did to workflows, queues, schedules and the rest. Read pawl.audit.';
 COMMENT ON TABLE pawl.sql_handler IS 'Workflows that are one SQL function.';
 COMMENT ON TABLE pawl.worker IS 'Workers, and for a day the ended ones. Read pawl.workers.';
 COMMENT ON TABLE pawl.worker_handler IS 'What each worker can run. Read pawl.handlers.';

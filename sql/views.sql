@@ -319,3 +319,16 @@ COMMENT ON COLUMN pawl.queues.running IS 'How many run.';
 COMMENT ON COLUMN pawl.queues.oldest IS 'When the oldest of those that could run was enqueued, or became due by its run_at.';
 COMMENT ON COLUMN pawl.queues.created_at IS 'When it was made; NULL for default until it is altered.';
 COMMENT ON COLUMN pawl.queues.created_by IS 'By whom.';
+
+CREATE VIEW pawl.audit AS
+SELECT a.created_at, a.role_name, a.action, a.object_kind, a.object_name, a.reason, a.detail, a.audit_key
+FROM pawl.audit_entry a;
+COMMENT ON VIEW pawl.audit IS 'What people did to workflows, queues, schedules and the rest: who, when, what and why. By index: object_kind with object_name, audit_key.';
+COMMENT ON COLUMN pawl.audit.created_at IS 'When: the start of that transaction.';
+COMMENT ON COLUMN pawl.audit.role_name IS 'Who: the role of SET ROLE or the session''s user.';
+COMMENT ON COLUMN pawl.audit.action IS 'The function that was called, in the singular: cancel_workflow also for cancel_workflows.';
+COMMENT ON COLUMN pawl.audit.object_kind IS 'workflow, queue, schedule, handler, retention, access or database.';
+COMMENT ON COLUMN pawl.audit.object_name IS 'The workflow_id, or the name of the object.';
+COMMENT ON COLUMN pawl.audit.reason IS 'The reason that was given.';
+COMMENT ON COLUMN pawl.audit.detail IS 'What else was asked for, without payloads.';
+COMMENT ON COLUMN pawl.audit.audit_key IS 'Grows with time.';

@@ -19,9 +19,11 @@ $$;
 \set me '\'00000000-0000-4000-8000-000000000001\''
 \set other '\'00000000-0000-4000-8000-000000000002\''
 -- The columns of the contract, each with a comment.
+\a
 SELECT c.relname, string_agg(a.attname, ' ' ORDER BY a.attnum) AS columns, count(*) FILTER (WHERE col_description(c.oid, a.attnum) IS NULL) AS uncommented
     FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0
     WHERE c.relnamespace = 'pawl'::regnamespace AND c.relkind = 'v' GROUP BY c.relname ORDER BY 1;
+\a
 SELECT p.oid::regprocedure AS uncommented FROM pg_proc p WHERE p.pronamespace = 'pawl'::regnamespace AND obj_description(p.oid) IS NULL ORDER BY 1;
 SELECT c.oid::regclass AS uncommented FROM pg_class c
     WHERE c.relnamespace = 'pawl'::regnamespace AND c.relkind IN ('r', 'p', 'v', 'S') AND obj_description(c.oid) IS NULL ORDER BY 1;
