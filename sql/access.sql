@@ -11,6 +11,7 @@ SET search_path = pg_catalog, pg_temp AS $$
         ('operate', 'cancel_workflow', true), ('operate', 'cancel_workflows', true), ('operate', 'resume_workflow', true),
         ('operate', 'resume_workflows', true), ('operate', 'move_workflows', true), ('inspect', 'export_workflow', false),
         ('operate', 'create_handler', false), ('operate', 'drop_handler', false), ('work', 'run_handler', false),
+        ('observe', 'diagnose', false), ('inspect', 'diagnose', false), ('operate', 'diagnose', false),
         ('operate', 'create_queue', false), ('operate', 'release_hold', false),
         ('work', 'register_worker', false), ('work', 'heartbeat', false), ('work', 'unregister_worker', false),
         ('work', 'claim_workflows', false), ('work', 'get_recorded_steps', false), ('work', 'record_steps', false), ('work', 'record_attempts', false),
