@@ -5,11 +5,23 @@ import Glibc
 package final class BlockingConnection {
     private let pointer: OpaquePointer
     package var processID: Int32 { PQbackendPID(pointer) }
+    /// The role that the connection was made as.
+    package var user: String { PQuser(pointer).map { String(cString: $0) } ?? "" }
+    /// Told of what the server says beside its answers (NOTICE, WARNING).
+    package var onNotice: ((PostgresError) -> Void)?
+    /// A descriptor to watch while waiting for an answer: once it can be read, the server is asked to cancel the statement, whose error then comes
+    /// as the answer. Negative: none.
+    package var interruptDescriptor: Int32 = -1
 
     /// Connects; blocks as long as `connect_timeout` allows.
     package init(_ options: ConnectionOptions) throws(PostgresError) {
         pointer = try options.connect()
-        PQsetNoticeReceiver(pointer, { _, _ in }, nil)
+        let receiver: PQnoticeReceiver = { context, result in
+            guard let context, let result else { return }
+            Unmanaged<BlockingConnection>.fromOpaque(context).takeUnretainedValue().onNotice?(PostgresError(result: result))
+        }
+        // The connection is finished before this object goes.
+        PQsetNoticeReceiver(pointer, receiver, Unmanaged.passUnretained(self).toOpaque())
         PQsetnonblocking(pointer, 1)
     }
 
@@ -64,7 +76,7 @@ package final class BlockingConnection {
 
     /// Whether the server has closed the connection, as far as can be seen without asking it.
     package var isClosed: Bool {
-        guard poll(POLLIN, timeoutMilliseconds: 0) else { return PQstatus(pointer) == CONNECTION_BAD }
+        guard poll(POLLIN, timeoutMilliseconds: 0) == .ready else { return PQstatus(pointer) == CONNECTION_BAD }
         return PQconsumeInput(pointer) == 0 || PQstatus(pointer) == CONNECTION_BAD
     }
 
@@ -73,6 +85,7 @@ package final class BlockingConnection {
 
     private func answer(_ timeout: UInt64?) throws(PostgresError) -> PostgresResult {
         let deadline = timeout.map { EventLoop.now() &+ $0 }
+        var interrupt = interruptDescriptor
         while true {
             let pending = PQflush(pointer)
             if pending < 0 { throw PostgresError(connection: pointer, code: .connectionLost) }
@@ -83,7 +96,10 @@ package final class BlockingConnection {
                 guard now < deadline else { throw PostgresError(code: .timedOut, message: "the server did not answer in time") }
                 milliseconds = Int32(clamping: (deadline - now + 999_999) / 1_000_000)
             }
-            _ = poll(pending == 1 ? POLLIN | POLLOUT : POLLIN, timeoutMilliseconds: milliseconds)
+            if poll(pending == 1 ? POLLIN | POLLOUT : POLLIN, timeoutMilliseconds: milliseconds, interrupt: interrupt) == .interrupted {
+                cancel()
+                interrupt = -1
+            }
             // A failure leaves the answers that came before it to be read.
             if PQconsumeInput(pointer) == 0, PQisBusy(pointer) == 1 { throw PostgresError(connection: pointer, code: .connectionLost) }
         }
@@ -108,8 +124,20 @@ package final class BlockingConnection {
         return last
     }
 
-    private func poll(_ events: Int32, timeoutMilliseconds: Int32) -> Bool {
-        var waiting = pollfd(fd: PQsocket(pointer), events: Int16(events), revents: 0)
-        return Glibc.poll(&waiting, 1, timeoutMilliseconds) > 0
+    /// Asks the server, over a connection of its own, to cancel what runs. Whether it did shows in the answer.
+    private func cancel() {
+        guard let target = PQgetCancel(pointer) else { return }
+        defer { PQfreeCancel(target) }
+        var reason = [CChar](repeating: 0, count: 256)
+        _ = PQcancel(target, &reason, Int32(reason.count))
+    }
+
+    private enum Wait { case ready, interrupted, nothing }
+
+    private func poll(_ events: Int32, timeoutMilliseconds: Int32, interrupt: Int32 = -1) -> Wait {
+        // A negative descriptor is passed over.
+        var waiting = [pollfd(fd: PQsocket(pointer), events: Int16(events), revents: 0), pollfd(fd: interrupt, events: Int16(POLLIN), revents: 0)]
+        guard Glibc.poll(&waiting, 2, timeoutMilliseconds) > 0 else { return .nothing }
+        return waiting[1].revents != 0 ? .interrupted : .ready
     }
 }

@@ -40,8 +40,8 @@ struct PluginBuildCommand: ParsableCommand {
         let package = try PluginPackage.read(swift: swift, directory: directory)
         let product = try package.product(named: self.product)
         if !package.hasSwift6Mode {
-            note(
-                "package \(package.name) has swift-tools-version \(package.toolsVersion._version): from 6.0 the compiler finds most misuse of a workflow's context"
+            Terminal.complain(
+                "note: package \(package.name) has swift-tools-version \(package.toolsVersion._version): from 6.0 the compiler finds most misuse of a workflow's context"
             )
         }
 
@@ -106,10 +106,5 @@ struct PluginBuildCommand: ParsableCommand {
     private func absolute(_ path: String) throws -> String {
         if path.hasPrefix("/") { return path }
         return FileManager.default.currentDirectoryPath + "/" + path
-    }
-
-    private func note(_ text: String) {
-        let line = Array("note: \(text)\n".utf8)
-        _ = write(STDERR_FILENO, line, line.count)
     }
 }

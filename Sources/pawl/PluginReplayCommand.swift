@@ -60,13 +60,8 @@ struct PluginReplayCommand: ParsableCommand {
 
 /// Says it, and ends the command with status 2.
 private func unusable(_ text: String) -> ExitCode {
-    complain("Error: \(text)")
+    Terminal.complain("Error: \(text)")
     return ExitCode(2)
-}
-
-private func complain(_ text: String) {
-    let line = Array("\(text)\n".utf8)
-    _ = write(STDERR_FILENO, line, line.count)
 }
 
 /// A plugin in this process, from a directory that holds nothing else.
@@ -87,7 +82,7 @@ private struct LoadedForReplay {
         self.directory = directory
         registry = PluginRegistry(
             directory: "\(directory)/plugins", privateDirectory: "\(directory)/private",
-            log: { record in if record.level >= .warning { complain("\(record.plugin): \(record.message)") } }, interceptor: interceptor)
+            log: { record in if record.level >= .warning { Terminal.complain("\(record.plugin): \(record.message)") } }, interceptor: interceptor)
         if let refusal = registry.scan().refusals.first {
             remove()
             throw unusable("\(plugin): it \(refusal.problem). \(refusal.cure)")

@@ -1,0 +1,44 @@
+/// Which workflows are meant; what is nil or empty does not narrow.
+package struct WorkflowFilter: Sendable {
+    package var workflowName: String?
+    /// Any of them.
+    package var statuses: [String] = []
+    package var queue: String?
+    /// Intervals as Postgres reads them, counted back from now.
+    package var olderThan: String?
+    package var newerThan: String?
+    /// JSON that the attributes contain.
+    package var attributes: String?
+    /// A workflow_id.
+    package var parent: String?
+
+    package init() {}
+
+    package var isEmpty: Bool {
+        workflowName == nil && statuses.isEmpty && queue == nil && olderThan == nil && newerThan == nil && attributes == nil && parent == nil
+    }
+
+    /// A WHERE clause over `pawl.workflows`, and its parameters: only what is asked for, so that each filter finds its index.
+    func clause() -> (sql: String, parameters: [String?]) {
+        var conditions: [String] = []
+        var parameters: [String?] = []
+        func add(_ value: String?, _ condition: (String) -> String) {
+            guard let value else { return }
+            parameters.append(value)
+            conditions.append(condition("$\(parameters.count)"))
+        }
+        add(workflowName) { "w.workflow_name = \($0)" }
+        if statuses.count == 1 {
+            // Equality keeps the order of the index of status and time.
+            add(statuses[0]) { "w.status = \($0)" }
+        } else if !statuses.isEmpty {
+            add(OperatorSession.array(statuses)) { "w.status = ANY (\($0)::text[])" }
+        }
+        add(queue) { "w.queue = \($0)" }
+        add(olderThan) { "w.created_at < now() - \($0)::interval" }
+        add(newerThan) { "w.created_at > now() - \($0)::interval" }
+        add(attributes) { "w.attributes @> \($0)::jsonb" }
+        add(parent) { "w.parent_key = (SELECT p.workflow_key FROM pawl.workflows p WHERE p.workflow_id = \($0))" }
+        return (conditions.isEmpty ? "" : "WHERE " + conditions.joined(separator: " AND "), parameters)
+    }
+}

@@ -1,0 +1,58 @@
+internal import ArgumentParser
+internal import Glibc
+internal import PostgresStore
+
+/// What every command that talks to a database takes.
+struct OperatorOptions: ParsableArguments {
+    @Option(
+        name: .shortAndLong,
+        help: ArgumentHelp("The database, as libpq takes it. (default: PAWL_DATABASE, or the PG* environment)", valueName: "conninfo"))
+    var database: String?
+
+    @Flag(help: "Write JSON instead of text.")
+    var json = false
+
+    @Flag(name: .customLong("no-color"), help: "No colours; NO_COLOR in the environment says the same.")
+    var noColor = false
+
+    /// The database that is meant.
+    func connectionString() throws -> String {
+        if let database { return database }
+        if let database = Terminal.environment("PAWL_DATABASE") {
+            guard !database.contains(";") else {
+                throw CommandFailure("PAWL_DATABASE names several databases: choose one with --database")
+            }
+            return database
+        }
+        guard ["PGDATABASE", "PGSERVICE", "PGHOST", "PGHOSTADDR"].contains(where: { Terminal.environment($0) != nil }) else {
+            throw CommandFailure("no database is named: give --database 'host=/run/postgresql dbname=shop', PAWL_DATABASE, or PGDATABASE")
+        }
+        return ""
+    }
+}
+
+/// A command that talks to a database. It says what it does in `run(_:_:)`; connecting, the form of its output, Ctrl-C, errors and exit codes are
+/// the same for all.
+protocol OperatorCommand: ParsableCommand {
+    var options: OperatorOptions { get }
+    func run(_ session: OperatorSession, _ screen: Screen) throws
+}
+
+extension OperatorCommand {
+    func run() throws {
+        do {
+            let session = try OperatorSession(
+                database: options.connectionString(), interruptDescriptor: Interrupt.descriptor(), onNotice: { Terminal.complain("note: \($0)") })
+            let screen = Screen(
+                json: options.json, colours: Terminal.hasColours && !options.noColor, width: Terminal.width, now: try session.now())
+            try run(session, screen)
+        } catch let error as OperatorError {
+            Terminal.complain(error.kind == .interrupted ? "\(error)" : "Error: \(error)")
+            switch error.kind {
+            case .failed: throw ExitCode.failure
+            case .notFound: throw ExitCode.nothing
+            case .interrupted: throw ExitCode.interrupted
+            }
+        }
+    }
+}

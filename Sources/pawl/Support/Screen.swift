@@ -1,0 +1,141 @@
+internal import ArgumentParser
+internal import Glibc
+internal import PostgresStore
+
+/// A column of a table: which one of the answer, and what stands above it.
+struct TableColumn: ExpressibleByStringLiteral {
+    let name: String
+    let title: String
+
+    init(_ name: String, _ title: String) {
+        self.name = name
+        self.title = title
+    }
+
+    /// The title is made from the name: `created_at` is created, `workflow_name` is workflow name.
+    init(stringLiteral name: String) {
+        self.init(name, (name.hasSuffix("_at") ? String(name.dropLast(3)) : name).replacing("_", with: " "))
+    }
+}
+
+/// Where commands show what they found: tables and sentences for people, or JSON for programs.
+struct Screen {
+    let json: Bool
+    let colours: Bool
+    /// Columns of a line; nil: no limit.
+    let width: Int?
+    /// The database's clock, which relative times are relative to.
+    let now: Int64
+
+    /// Rows as a table of these columns, or all their columns as JSON.
+    func show(_ rows: OperatorRows, _ columns: [TableColumn], empty: String) {
+        var listing = listing(columns, empty: empty)
+        listing.add(rows)
+        listing.end()
+    }
+
+    /// The same for an answer that comes in pages.
+    func listing(_ columns: [TableColumn], empty: String) -> Listing { Listing(screen: self, columns: columns, empty: empty) }
+
+    /// One thing that was done or found: a sentence, or an object.
+    func say(_ sentence: String, _ object: OperatorRow) {
+        print(json ? object.json : sentence)
+    }
+
+    /// Several things that were done: a sentence about all of them, or an array.
+    func say(_ sentence: String, _ objects: [OperatorRow]) {
+        print(json ? Self.array(objects) : sentence)
+    }
+
+    /// Beside the answer, on standard error.
+    func note(_ text: String) { Terminal.complain(text) }
+
+    /// As it is shown to people: times relative, intervals short, no control characters.
+    func text(_ value: OperatorValue) -> String {
+        switch value {
+        case .null: ""
+        case .time(let time): TimeText.relative(time, now: now)
+        case .interval(let microseconds, _): TimeText.duration(microseconds)
+        case .boolean(let value): value ? "yes" : "no"
+        default: (value.text ?? "").printable
+        }
+    }
+
+    func styled(_ text: String, _ style: Style?) -> String { text.styled(style, colours) }
+
+    /// Asks before something that cannot be taken back. Without a person to ask it is refused.
+    func confirm(_ question: String, unless yes: Bool) throws {
+        if yes { return }
+        guard Terminal.inputIsTerminal, Terminal.errorsAreTerminal else {
+            throw CommandFailure("\(question)? There is nobody to ask: give --yes to do it unasked")
+        }
+        Terminal.writeError("\(question)? [y/N] ")
+        guard let answer = readLine()?.lowercased(), ["y", "yes"].contains(answer) else {
+            throw CommandFailure("nothing was changed")
+        }
+    }
+
+    static func array(_ objects: [OperatorRow]) -> String {
+        objects.isEmpty ? "[]" : "[\n" + objects.map { "  \($0.json)" }.joined(separator: ",\n") + "\n]"
+    }
+}
+
+/// A table, or a JSON array, while its rows come.
+struct Listing {
+    fileprivate let screen: Screen
+    fileprivate let columns: [TableColumn]
+    fileprivate let empty: String
+    private(set) var count = 0
+    private var layout: TableLayout?
+
+    fileprivate init(screen: Screen, columns: [TableColumn], empty: String) {
+        self.screen = screen
+        self.columns = columns
+        self.empty = empty
+    }
+
+    mutating func add(_ rows: OperatorRows) {
+        if screen.json {
+            for row in rows {
+                print(count == 0 ? "[\n  " : ",\n  ", terminator: "")
+                print(row.json, terminator: "")
+                count += 1
+            }
+            return
+        }
+        guard !rows.isEmpty else { return }
+        let cells = rows.map { row in columns.map { cell(row[$0.name], $0) } }
+        let layout = layout ?? begin(cells)
+        for row in cells { print(layout.line(row, colours: screen.colours)) }
+        count += rows.count
+    }
+
+    func end() {
+        if screen.json { print(count == 0 ? "[]" : "\n]") } else if count == 0 { print(empty) }
+    }
+
+    /// The first rows decide how wide the columns are.
+    private mutating func begin(_ rows: [[TableCell]]) -> TableLayout {
+        let layout = TableLayout(titles: columns.map(\.title), rows: rows, width: screen.width)
+        self.layout = layout
+        let titles = columns.indices.map { column in
+            TableCell(text: columns[column].title, style: .bold, isNumber: rows.contains { $0[column].isNumber })
+        }
+        print(layout.line(titles, colours: screen.colours))
+        return layout
+    }
+
+    private func cell(_ value: OperatorValue, _ column: TableColumn) -> TableCell {
+        let style: Style? =
+            switch column.name {
+            case "status", "severity": Style.of(value.text)
+            case "error": .red
+            default: nil
+            }
+        switch value {
+        case .number, .interval: return TableCell(text: screen.text(value), style: style, isNumber: true)
+        case .json where column.name == "error": return TableCell(text: WorkflowErrorText(value)?.sentence ?? screen.text(value), style: style)
+        default: return TableCell(text: screen.text(value), style: style)
+        }
+    }
+}
