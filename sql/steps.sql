@@ -322,7 +322,8 @@ BEGIN
             'Split the work over several workflows, or raise pawl.max_steps.');
     END IF;
     INSERT INTO pawl.workflow_step AS s (workflow_key, epoch, step_name, step_number, kind, status, output, error, attempts, started_at, completed_at)
-        VALUES (own_key, split_part(fence, ':', 2)::integer, step_name, number, 'transaction',
+        VALUES (own_key, split_part(fence, ':', 2)::integer, step_name, number,
+            CASE WHEN split_part(fence, ':', 5) = '' THEN 'transaction' ELSE 'compensation' END,
             CASE WHEN error IS NULL THEN 'succeeded' ELSE 'failed' END, output, error, coalesce(nullif(split_part(fence, ':', 4), '')::integer, 1),
             now(), clock_timestamp())
         -- An attempt before this one failed, and was to be followed by another.
@@ -340,6 +341,7 @@ COMMENT ON FUNCTION pawl.record_step(text, text, text, jsonb, jsonb) IS
 ended. PW009: its cancellation was asked for. 23505: the step is recorded already. After any of them, roll back.
 workflow_id: of a workflow that the worker claimed.
 fence: worker_id:epoch, worker_id:epoch:step_number, or worker_id:epoch:step_number:attempts, from the claim; it also says in whose name this is done. With
-:cancelling behind it, it is a step that undoes something, and is recorded although the workflow is being cancelled. A step that is retrying is replaced.
+:cancelling behind it, it is a compensation, which undoes something, and is recorded although the workflow is being cancelled. A step that is retrying is
+replaced.
 step_name: 1 to 512 bytes.
 output, error: one of the two, the other NULL; an error is a JSON object.';

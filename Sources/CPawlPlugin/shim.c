@@ -50,6 +50,8 @@ ENDS_AT(pawl_step_options, flags, 8);
 ENDS_AT(pawl_step_options, retry, 16);
 ENDS_AT(pawl_transaction_options, isolation, 8);
 ENDS_AT(pawl_transaction_options, retry, 16);
+ENDS_AT(pawl_transaction_options, flags, 20);
+ENDS_AT(pawl_transaction_options, reserved, 24);
 
 ENDS_AT(pawl_host, host, 16);
 ENDS_AT(pawl_host, register_handler, 24);

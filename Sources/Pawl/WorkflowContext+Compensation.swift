@@ -27,6 +27,25 @@ extension WorkflowContext {
             name: name, scope: scope, retry: retry, attemptTimeout: attemptTimeout, flags: UInt32(PAWL_STEP_COMPENSATION))
         run.add(Compensation(step: step, body: body))
     }
+
+    /// Says how to undo by SQL in this database what was just done: a compensation that is a transaction, so exactly once.
+    ///
+    /// As ``compensate(_:retry:attemptTimeout:_:)``, but what `body` does through its `Database` commits with the record that it was undone, or is rolled
+    /// back with it. Let it have no effect but its SQL.
+    /// - Parameters:
+    ///   - name: the name of its step; repeats are counted, as of any step.
+    ///   - isolation: how much it sees of others.
+    ///   - retry: when a failure is tried again; what PostgreSQL raised is final, as in ``transaction(_:isolation:_:)``.
+    ///   - attemptTimeout: how long one attempt may take; nil: as long as it wants.
+    public func compensate(
+        _ name: String, isolation: IsolationLevel = .readCommitted, retry: RetryPolicy = .default, attemptTimeout: Duration? = nil,
+        _ body: @escaping @Sendable (Database) async throws -> Void
+    ) {
+        let run = self.run, scope = self.scope
+        let transaction = StepCall(
+            name: name, scope: scope, retry: retry, attemptTimeout: attemptTimeout, flags: UInt32(PAWL_STEP_COMPENSATION), isolation: isolation)
+        run.add(Compensation(step: transaction, body: { try await body(Database(run: run, scope: scope)) }))
+    }
 }
 
 extension HandlerRun {

@@ -78,7 +78,7 @@ extension WorkflowContext {
     }
 }
 
-/// A step that is more than its name and body.
+/// A step or transaction that is more than its name and body.
 struct StepCall: Sendable {
     var name: String
     var scope: pawl_scope
@@ -86,8 +86,24 @@ struct StepCall: Sendable {
     var attemptTimeout: Duration?
     var timeout: Duration?
     var flags: UInt32 = 0
+    /// Of a transaction.
+    var isolation: IsolationLevel?
 
     var hasTimeout: Bool { attemptTimeout != nil || timeout != nil }
+
+    func begin(_ host: PluginHost, _ run: OpaquePointer, _ context: UnsafeMutableRawPointer) -> pawl_status {
+        retry.withRetry(attemptTimeout: attemptTimeout, timeout: timeout) { retry in
+            name.withBytes { name in
+                if let isolation {
+                    var options = pawl_transaction_options(
+                        size: PawlSize.transactionOptions, isolation: isolation.rawValue, retry: retry, flags: flags, reserved: 0)
+                    return host.pointee.transaction_begin(run, scope, name, &options, resumeContinuation, context)
+                }
+                var options = pawl_step_options(size: PawlSize.stepOptions, flags: flags, retry: retry)
+                return host.pointee.step_begin(run, scope, name, &options, resumeContinuation, context)
+            }
+        }
+    }
 }
 
 enum StepAnswer<Value: Sendable>: Sendable {
@@ -112,22 +128,19 @@ extension HandlerRun {
     func perform<Value: Codable & Sendable>(
         _ step: StepCall, _ body: @escaping @Sendable () async throws -> Value
     ) async throws -> StepAnswer<Value> {
-        let timed = step.hasTimeout ? TimedBody(name: step.name, waitsForBody: false) : nil
+        // What the body of a transaction still does would be done in the next attempt's.
+        let timed = step.hasTimeout ? TimedBody(name: step.name, waitsForBody: step.isolation != nil) : nil
         if let timed { setTimedBody(timed, in: step.scope) }
         defer { if timed != nil { setTimedBody(nil, in: step.scope) } }
-        let begun = try await begin { host, run, context in
-            step.retry.withRetry(attemptTimeout: step.attemptTimeout, timeout: step.timeout) { retry in
-                var options = pawl_step_options(size: PawlSize.stepOptions, flags: step.flags, retry: retry)
-                return step.name.withBytes { host.pointee.step_begin(run, step.scope, $0, &options, resumeContinuation, context) }
-            }
-        }
-        if let begun { return .recorded(begun) }
+        if let begun = try await begin({ host, run, context in step.begin(host, run, context) }) { return .recorded(begun) }
         while true {
             let result = try await StepResult.of(step.retry) {
                 guard let timed else { return try await body() }
                 return try await timed.run(body)
             }
-            let reply = try await endStep(result.outcome, in: step.scope, timed)
+            let reply =
+                step.isolation == nil
+                ? try await endStep(result.outcome, in: step.scope, timed) : try await endTransaction(result.outcome, in: step.scope, timed)
             if reply.status == PawlStatus.retry { continue }
             _ = try await value(of: reply, call: step.name, in: step.scope)
             return .performed(try result.value())

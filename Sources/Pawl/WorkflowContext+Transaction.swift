@@ -24,7 +24,7 @@ extension WorkflowContext {
         _ name: String, isolation: IsolationLevel = .readCommitted, _ body: @Sendable (Database) async throws -> Value
     ) async throws -> Value {
         let begun = try await run.begin { host, run, context in
-            var options = pawl_transaction_options(size: PawlSize.transactionOptions, isolation: isolation.rawValue, retry: nil)
+            var options = pawl_transaction_options(size: PawlSize.transactionOptions, isolation: isolation.rawValue, retry: nil, flags: 0, reserved: 0)
             return name.withBytes { host.pointee.transaction_begin(run, scope, $0, &options, resumeContinuation, context) }
         }
         if let begun { return try await recorded(begun, name) }
@@ -65,25 +65,10 @@ extension WorkflowContext {
         timeout: Duration? = nil, _ body: @escaping @Sendable (Database) async throws -> Value
     ) async throws -> Value {
         let run = self.run, scope = self.scope
-        let timed = attemptTimeout == nil && timeout == nil ? nil : TimedBody(name: name, waitsForBody: true)
-        if let timed { run.setTimedBody(timed, in: scope) }
-        defer { if timed != nil { run.setTimedBody(nil, in: scope) } }
-        let begun = try await run.begin { host, run, context in
-            retry.withRetry(attemptTimeout: attemptTimeout, timeout: timeout) { retry in
-                var options = pawl_transaction_options(size: PawlSize.transactionOptions, isolation: isolation.rawValue, retry: retry)
-                return name.withBytes { host.pointee.transaction_begin(run, scope, $0, &options, resumeContinuation, context) }
-            }
-        }
-        if let begun { return try await recorded(begun, name) }
-        while true {
-            let result = try await StepResult.of(retry) {
-                guard let timed else { return try await body(Database(run: run, scope: scope)) }
-                return try await timed.run { try await body(Database(run: run, scope: scope)) }
-            }
-            let reply = try await run.endTransaction(result.outcome, in: scope, timed)
-            if reply.status == PawlStatus.retry { continue }
-            _ = try await run.value(of: reply, call: name, in: scope)
-            return try result.value()
+        let transaction = StepCall(name: name, scope: scope, retry: retry, attemptTimeout: attemptTimeout, timeout: timeout, isolation: isolation)
+        switch try await run.perform(transaction, { try await body(Database(run: run, scope: scope)) }) {
+        case .recorded(let reply): return try await recorded(reply, name)
+        case .performed(let value): return value
         }
     }
 

@@ -56,16 +56,21 @@ enum PluginHostTable {
         _ answer: pawl_completion?, _ context: UnsafeMutableRawPointer?
     ) -> pawl_status {
         let receiver = CallReceiver(answer, context)
-        guard let options else { return begin(.step, run, scope, name, .readCommitted, nil, receiver) }
+        guard let options else { return begin(.step, run, scope, name, nil, nil, receiver) }
         // The ends of the members are asserted in CPawlPlugin's shim.c.
-        let flags = options.pointee.size >= 8 ? options.pointee.flags : 0
+        guard let kind = kind(.step, flags: options.pointee.size >= 8 ? options.pointee.flags : 0, receiver) else { return pawl_status(PAWL_MISUSE) }
+        let retry = options.pointee.size >= 16 ? options.pointee.retry : nil
+        return begin(kind, run, scope, name, nil, retry, receiver)
+    }
+
+    /// Of a step or transaction with these flags. nil: the receiver was told what is wrong with them.
+    private static func kind(_ plain: StepKind, flags: UInt32, _ receiver: CallReceiver) -> StepKind? {
         let compensation = UInt32(PAWL_STEP_COMPENSATION)
         guard flags & ~compensation == 0 else {
-            return refused(
-                "the step's options have flags that this pawld does not know: \(flags); it knows PAWL_STEP_COMPENSATION (1)", receiver)
+            refuse("the \(plain.rawValue)'s options have flags that this pawld does not know: \(flags); it knows PAWL_STEP_COMPENSATION (1)", receiver)
+            return nil
         }
-        let retry = options.pointee.size >= 16 ? options.pointee.retry : nil
-        return begin(flags & compensation != 0 ? .compensation : .step, run, scope, name, .readCommitted, retry, receiver)
+        return flags & compensation != 0 ? .compensation : plain
     }
 
     private static func transactionBegin(
@@ -80,12 +85,15 @@ enum PluginHostTable {
                 "the transaction's options name an isolation level that this pawld does not know: \(isolation); it knows PAWL_READ_COMMITTED (0), "
                     + "PAWL_REPEATABLE_READ (1) and PAWL_SERIALIZABLE (2)", receiver)
         }
+        guard let kind = kind(.transaction, flags: options.pointee.size >= 20 ? options.pointee.flags : 0, receiver) else {
+            return pawl_status(PAWL_MISUSE)
+        }
         let retry = options.pointee.size >= 16 ? options.pointee.retry : nil
-        return begin(.transaction, run, scope, name, isolation, retry, receiver)
+        return begin(kind, run, scope, name, isolation, retry, receiver)
     }
 
     private static func begin(
-        _ kind: StepKind, _ run: OpaquePointer?, _ scope: pawl_scope, _ name: pawl_bytes, _ isolation: IsolationLevel,
+        _ kind: StepKind, _ run: OpaquePointer?, _ scope: pawl_scope, _ name: pawl_bytes, _ isolation: IsolationLevel?,
         _ retry: UnsafePointer<pawl_retry>?, _ receiver: CallReceiver
     ) -> pawl_status {
         guard let run = PluginRun.of(run) else { return refused("the run is NULL", receiver) }

@@ -34,6 +34,7 @@ extension EngineStateMachine {
             (scope, receiver) = (ended, answered)
             let owner = ScopeOfRun(run: id(slot), scope: ended)
             if let transaction = transactions[owner] {
+                if transaction.record.cancelling { return false }
                 actions.requests.append(.rollback(transaction: transaction.request))
                 forget(owner, slot)
             }

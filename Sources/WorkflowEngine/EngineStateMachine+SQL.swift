@@ -193,7 +193,7 @@ extension EngineStateMachine {
     /// It was rolled back, and nothing of it is recorded. The body runs again, up to a limit.
     private mutating func retry(_ owner: ScopeOfRun, _ error: WorkflowError, _ slot: Int, _ actions: inout Actions) {
         guard var transaction = transactions[owner] else { return }
-        if runs[slot].cancellation != nil {
+        if runs[slot].cancellation != nil, !transaction.record.cancelling {
             forget(owner, slot)
             return answer(owner.scope, of: slot, .cancelled, &actions)
         }
@@ -214,7 +214,7 @@ extension EngineStateMachine {
         guard let slot = slot(of: owner.run), case .running = runs[slot].phase, var transaction = transactions[owner],
             timer == .transaction(owner, attempt: transaction.attempt), case .backingOff = transaction.state
         else { return }
-        if runs[slot].cancellation != nil {
+        if runs[slot].cancellation != nil, !transaction.record.cancelling {
             forget(owner, slot)
             return answer(owner.scope, of: slot, .cancelled, &actions)
         }

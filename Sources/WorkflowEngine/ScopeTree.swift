@@ -19,6 +19,8 @@ struct ScopeTree {
         var kind: StepKind
         var number: Int32
         var startedAt: Int64
+        /// Of a transaction; a compensation may be one.
+        var isolation: IsolationLevel?
         var call: Call
         var attempt: Int32 = 1
         var policy = RetryPolicy.standard
@@ -87,7 +89,8 @@ struct ScopeTree {
 
     /// `recordedOnly`: what is recorded is answered, and nothing new begins.
     mutating func begin(
-        _ kind: StepKind, scope: ScopeID, name: String, policy: RetryPolicy = .standard, recordedOnly: Bool = false, now: () -> Int64
+        _ kind: StepKind, scope: ScopeID, name: String, isolation: IsolationLevel? = nil, policy: RetryPolicy = .standard, recordedOnly: Bool = false,
+        now: () -> Int64
     ) -> Begun {
         guard scope < scopes.count else { return .misuse(.unknownScope(scope, step: name)) }
         let index = Int(scope)
@@ -99,7 +102,7 @@ struct ScopeTree {
             ? Self.path(Self.compensationPrefix + scopes[index].prefix, name, counts: &scopes[index].compensations)
             : Self.path(scopes[index].prefix, name, counts: &scopes[index].steps)
         guard let path = found, path.utf8.count <= Self.maximumNameBytes else { return .misuse(.badStepName(name, kind)) }
-        var open = OpenStep(path: path, kind: kind, number: nextNumber, startedAt: now(), call: .body, policy: policy)
+        var open = OpenStep(path: path, kind: kind, number: nextNumber, startedAt: now(), isolation: isolation, call: .body, policy: policy)
         if !recorded.isEmpty, let step = recorded.removeValue(forKey: path) {
             if step.kind != kind.rawValue { return .determinism(.otherKind(path, kind, recorded: step.kind)) }
             switch step.state {

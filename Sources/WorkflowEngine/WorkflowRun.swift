@@ -102,11 +102,13 @@ package final class WorkflowRun: @unchecked Sendable {  // what changes is behin
     /// Recorded steps that this run has not come to, in the order they were recorded.
     package var unvisitedSteps: [String] { state.withLock { $0.scopes.unvisitedSteps } }
 
-    /// A step, transaction or compensation begins in `scope`. `receiver` is answered only after `pending`.
+    /// A step, transaction or compensation begins in `scope`. `isolation`: of a transaction, and of a compensation that is one. `receiver` is answered
+    /// only after `pending`.
     package func begin(
-        _ kind: StepKind, scope: ScopeID, name: String, isolation: IsolationLevel = .readCommitted, policy: RetryPolicy = .standard,
+        _ kind: StepKind, scope: ScopeID, name: String, isolation: IsolationLevel? = nil, policy: RetryPolicy = .standard,
         receiver: CallReceiver = .nobody
     ) -> BeginAnswer {
+        let isolation = kind == .transaction ? isolation ?? .readCommitted : isolation
         let (answer, call) = state.withLock { state -> (BeginAnswer, RunCall?) in
             var recordedOnly = false
             switch state.phase {
@@ -118,16 +120,18 @@ package final class WorkflowRun: @unchecked Sendable {  // what changes is behin
                 recordedOnly = true
             case .compensating: recordedOnly = kind != .compensation
             }
-            switch state.scopes.begin(kind, scope: scope, name: name, policy: policy, recordedOnly: recordedOnly, now: clock.wall) {
+            switch state.scopes.begin(
+                kind, scope: scope, name: name, isolation: isolation, policy: policy, recordedOnly: recordedOnly, now: clock.wall)
+            {
             case .execute:
-                guard kind == .transaction || policy.hasTimeout, let open = state.scopes.openStep(in: scope) else { return (.execute, nil) }
+                guard isolation != nil || policy.hasTimeout, let open = state.scopes.openStep(in: scope) else { return (.execute, nil) }
                 state.posted += 1
-                return (.execute, .begin(scope, record(open, state), kind == .transaction ? isolation : nil, policy))
+                return (.execute, .begin(scope, record(open, state), isolation, policy))
             case .backingOff(let dueIn):
                 guard let open = state.scopes.openStep(in: scope) else { return (.stopped, nil) }
                 state.posted += 1
                 let left = dueIn - Int64(clamping: (clock.monotonic() &- claimedAt) / 1000)
-                return (.pending, .backOff(scope, record(open, state), kind == .transaction ? isolation : nil, policy, dueIn: max(0, left), receiver))
+                return (.pending, .backOff(scope, record(open, state), isolation, policy, dueIn: max(0, left), receiver))
             case .recorded(let outcome): return (.recorded(outcome), nil)
             case .cancelled:
                 state.wasToldCancelled = true
@@ -157,7 +161,7 @@ package final class WorkflowRun: @unchecked Sendable {  // what changes is behin
             }
             let isFinal = isFinal || !isStorable
             return .success(
-                open.kind == .transaction
+                open.isolation != nil
                     ? .endTransaction(scope, record.outcome, isFinal: isFinal, receiver)
                     : .endStep(scope, record, isFinal ? .never : open.policy, receiver))
         }
@@ -168,7 +172,7 @@ package final class WorkflowRun: @unchecked Sendable {  // what changes is behin
         let refusal = statement.refusal
         post(receiver) { state in
             guard let open = state.scopes.openStep(in: scope) else { return .failure(.noOpenStep(scope, "execute")) }
-            guard open.kind == .transaction else { return .failure(.notATransaction(open, "execute")) }
+            guard open.isolation != nil else { return .failure(.notATransaction(open, "execute")) }
             guard open.call == .body else { return .failure(.callOutstanding(open, "execute")) }
             state.scopes.setCall(.executing, in: scope)
             return .success(refusal.map { .refusedStatement(scope, $0, receiver) } ?? .execute(scope, statement, receiver))

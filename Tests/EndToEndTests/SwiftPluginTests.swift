@@ -65,7 +65,11 @@ extension EndToEnd {
         @Test func compensationsAreRunWhateverTheHandlerSwallows() async throws {
             let bank = try Self.bank()
             var group = 0
-            for point in ["before-commit:2", "after-commit:2", "before-record:2", "after-record:3", "before-complete"] {
+            // Commits 3 and 4 are those of the compensations.
+            for point in [
+                "before-commit:2", "after-commit:2", "before-record", "after-record", "before-commit:3", "after-commit:3", "before-commit:4", "after-commit:4",
+                "before-complete",
+            ] {
                 group += 1
                 try bank.admin.execute("SELECT pawl.enqueue_workflow('undoing', 'true', workflow_id => 'w' || $1)", "\(group)")
                 let doomed = try bank.worker("doomed", crashPoint: point)
@@ -88,8 +92,8 @@ extension EndToEnd {
                 #expect(undone == "%compensate/undo-second %compensate/undo-first", "\(history)")
                 #expect(!history.contains("never step"), "\(history)")
             }
-            // Each transaction once.
-            #expect(try bank.admin.integer("SELECT value FROM fixture.counter") == 2000 * (group + 1))
+            // Each transaction once, and each that undoes once.
+            #expect(try bank.admin.integer("SELECT value FROM fixture.counter") == 2002 * (group + 1))
         }
 
         @Test func itContinuesAsNew() async throws {

@@ -169,6 +169,24 @@ import Testing
         #expect(run.state.withLock { $0.retryOptions.last?.timeout ?? 0 } <= 3_600_000_000)
     }
 
+    /// Its SQL goes through a transaction of its own, which is the compensation.
+    @Test func aTransactionUndoes() async throws {
+        let host = FakeHost(
+            Plugin("x") {
+                Workflow("x") { (workflow: WorkflowContext) in
+                    workflow.compensate("release", isolation: .serializable, attemptTimeout: .seconds(9)) { db in
+                        try await db.execute("UPDATE stock SET on_hand = on_hand + $1", 2)
+                    }
+                    throw OutOfStock(sku: "lamp")
+                }
+            })
+        let run = try await host.run("x", sql: { _, _ in .affected(1) })
+        #expect(run.state.withLock { $0.statements.map(\.0) } == ["BEGIN 2", "UPDATE stock SET on_hand = on_hand + $1"])
+        #expect(run.recorded["%compensate/release"] == .value(kind: "compensation", "null"))
+        #expect(run.state.withLock { $0.retryOptions.last?.attemptTimeout } == 9_000_000)
+        #expect(run.failure?.code == "out_of_stock")
+    }
+
     @Test(arguments: [true, false])
     func aCancellationUndoesAlsoIfItIsSwallowed(swallowed: Bool) async throws {
         let undone = Locked<[String]>([])

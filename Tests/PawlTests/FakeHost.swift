@@ -464,7 +464,8 @@ private func fakeTransactionBegin(
     context: UnsafeMutableRawPointer?
 ) -> pawl_status {
     if let options { fakeRun(run).state.withLock { $0.statements.append(("BEGIN \(options.pointee.isolation)", [])) } }
-    return begin(run, scope, name, kind: "transaction", options?.pointee.retry, answer, context)
+    let isCompensation = (options?.pointee.flags ?? 0) & UInt32(PAWL_STEP_COMPENSATION) != 0
+    return begin(run, scope, name, kind: isCompensation ? "compensation" : "transaction", options?.pointee.retry, answer, context)
 }
 
 /// step_end and transaction_end.

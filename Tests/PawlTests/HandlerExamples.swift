@@ -197,6 +197,9 @@ enum HandlerExamples {
         try await workflow.transaction("reserve") { db in
             try await db.execute("UPDATE stock SET on_hand = on_hand - $1 WHERE sku = $2", order.quantity, order.sku)
         }
+        workflow.compensate("release") { db in
+            try await db.execute("UPDATE stock SET on_hand = on_hand + $1 WHERE sku = $2", order.quantity, order.sku)
+        }
     }
 
     static func timeChanceAndOtherThingsThatDiffer(_ workflow: WorkflowContext, _ order: Order) async throws {

@@ -107,13 +107,14 @@ extension StoreSuites {
                 #expect(try await fixture.write(steps: [compensation]) == .init())
                 let undo = fixture.begin(workflow)
                 #expect(try await fixture.execute(undo, "INSERT INTO effect VALUES (2)").code == nil)
-                var record = workflow.step("f", 7, .transaction)
+                var record = workflow.step("f", 7, .compensation)
                 record.cancelling = true
                 #expect(try await fixture.commit(undo, record).word == "committed")
             }
             #expect(try admin.execute("SELECT DISTINCT i FROM effect").rows == [["2"]])
             #expect(
-                try admin.execute("SELECT step_name FROM pawl.workflow_step WHERE step_name <> 'c' ORDER BY 1").column("step_name") == ["e", "e", "f", "f"])
+                try admin.execute("SELECT kind || step_name AS step FROM pawl.workflow_step WHERE step_name <> 'c' ORDER BY 1").column("step")
+                    == ["compensatione", "compensatione", "compensationf", "compensationf"])
             await fixture.shutdown()
         }
 

@@ -31,6 +31,7 @@ class Checker:
         self.model = model
         self.found = found
         self.problems = []
+        self.registered = []  # compensations, of the workflow that was walked last
 
     def check(self):
         if self.found is None:
@@ -102,8 +103,9 @@ class Checker:
                 self.complain(found, f"step {path} is recorded with {attempts} attempts, and stream {key} has {len(entries)} entries")
             if any(canonical(e) != canonical(value) for e in entries):
                 self.complain(found, f"stream {key} holds {shorten(entries)}")
+        undoing = {node.op["i"] for _, node in self.registered}  # a model that was not interrupted undoes nothing
         for effect, count in found.effects.items():
-            if count > model.effects.get(effect, 0):
+            if count > (1 if effect in undoing else model.effects.get(effect, 0)):
                 self.complain(found, f"transaction effect {effect} happened {count} times instead of {model.effects.get(effect, 0)}")
         for effect in found.happened.keys() - model.ran:
             if self.case["disturbance"] == "none":
@@ -258,8 +260,11 @@ class Checker:
             if (step["status"] == "failed") != failed:
                 self.complain(found, f"compensation {name} is {step['status']}: {shorten(step['error'])}")
             attempts = op["max"] if failed else op.get("fail", 0) + 1
-            if step["attempts"] != attempts:
+            # A transaction is also tried again when a connection was lost.
+            if step["attempts"] != attempts and not (op["tx"] and step["attempts"] > attempts):
                 self.complain(found, f"compensation {name}: {step['attempts']} attempts, expected {attempts}")
+            if op["tx"] and found.effects.get(op["i"], 0) != (0 if failed else 1):
+                self.complain(found, f"compensation {name} is {step['status']}, and its transaction happened {found.effects.get(op['i'], 0)} times")
             if found.happened[op["i"]] < attempts:
                 self.complain(found, f"compensation {name} is recorded, and its body ran {found.happened[op['i']]} times")
             place[name] = (step["completed_at"], step["step_number"])

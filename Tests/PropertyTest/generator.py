@@ -216,7 +216,7 @@ class Generator:
     def undoable(self):
         r = self.random
         done = self.step() if r.random() < 0.5 else self.transaction()
-        undo = {"o": "comp", "n": f"undo{self.unique()}", "i": self.unique(), "v": r.randint(0, 99)}
+        undo = {"o": "comp", "n": f"undo{self.unique()}", "i": self.unique(), "v": r.randint(0, 99), "tx": r.random() < 0.5}
         pick = r.random()
         if pick < 0.15:
             undo.update({"fail": 2, "max": 2, "code": r.choice(CODES)})

@@ -192,6 +192,8 @@ class Model:
                 attempts = min(op.get("fail", 0) + 1, op.get("max", 5))
                 failed = op.get("fail", 0) >= op.get("max", 5)
                 workflow.ran.add(op["i"])
+                if op["tx"] and not failed:
+                    workflow.effects[op["i"]] = 1
                 workflow.undone.append(Node("step", scope.path(op["n"]), kind="compensation", status="failed" if failed else "succeeded",
                     value=op.get("code") if failed else None, attempts=attempts, effect=op["i"]))
                 yield from self.pause()

@@ -128,7 +128,7 @@ import WorkflowTestSupport
                 "main": { workflow in
                     try workflow.compensating { undo in
                         try workflow.transaction("take") { try $0.execute("add", "taken", "1") }
-                        undo.add("give_back") { "1" }
+                        undo.add("give_back", .readCommitted) { try $0.execute("add", "taken", "-1") }
                         try workflow.step("book") { "1" }
                         undo.add("cancel_booking") { "2" }
                         try workflow.sleep(seconds: 60)
@@ -143,6 +143,7 @@ import WorkflowTestSupport
                     try workflow.compensating { undo in
                         try workflow.step("book") { "1" }
                         undo.add("cancel_booking") { "2" }
+                        undo.add("count", .serializable) { try $0.execute("add", "undone", "1") }
                         try workflow.startChild("start", "child", id: "child")
                         _ = try workflow.receive("never", topic: "never")
                         return text("1")

@@ -27,8 +27,10 @@ package struct HandlerContext: Sendable {
     }
 
     /// After `compensate`.
-    @discardableResult package func compensation(_ name: String, retry: RetryPolicy = .never, _ body: () throws -> String) throws -> String {
-        try run(.compensation, name, retry, body)
+    @discardableResult package func compensation(
+        _ name: String, retry: RetryPolicy = .never, isolation: IsolationLevel? = nil, _ body: () throws -> String
+    ) throws -> String {
+        try run(.compensation, name, retry, isolation: isolation, body)
     }
 
     @discardableResult package func transaction(
@@ -38,7 +40,7 @@ package struct HandlerContext: Sendable {
     }
 
     private func run(
-        _ kind: StepKind, _ name: String, _ retry: RetryPolicy, isolation: IsolationLevel = .readCommitted, _ body: () throws -> String
+        _ kind: StepKind, _ name: String, _ retry: RetryPolicy, isolation: IsolationLevel? = nil, _ body: () throws -> String
     ) throws -> String {
         switch host.begin({ run.begin(kind, scope: scope, name: name, isolation: isolation, policy: retry, receiver: $0) }) {
         case .recorded(let outcome): return try value(of: outcome)
@@ -193,14 +195,17 @@ package struct HandlerContext: Sendable {
             default: throw failure
             }
             _ = try value(of: host.call { run.compensate(outcome, receiver: $0) })
-            for (name, undo) in undo.all.reversed() { try compensation(name, undo) }
+            for (name, isolation, undo) in undo.all.reversed() { try compensation(name, isolation: isolation) { try undo(self) } }
             throw failure
         }
     }
 
     package final class Undo {
-        var all: [(String, () throws -> String)] = []
-        package func add(_ name: String, _ body: @escaping () throws -> String) { all.append((name, body)) }
+        var all: [(String, IsolationLevel?, (HandlerContext) throws -> String)] = []
+        package func add(_ name: String, _ body: @escaping () throws -> String) { all.append((name, nil, { _ in try body() })) }
+        package func add(_ name: String, _ isolation: IsolationLevel, _ body: @escaping (HandlerContext) throws -> String) {
+            all.append((name, isolation, body))
+        }
     }
 
     package func continueAsNew(input: String) throws -> Never {

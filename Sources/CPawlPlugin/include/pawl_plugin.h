@@ -173,7 +173,7 @@ typedef struct pawl_retry {
 } pawl_retry;
 
 enum {
-    PAWL_STEP_COMPENSATION = 1  /* a flag of pawl_step_options: it undoes something, after compensate() */
+    PAWL_STEP_COMPENSATION = 1  /* a flag of pawl_step_options and pawl_transaction_options: it undoes something, after compensate() */
 };
 typedef struct pawl_step_options {
     uint32_t size;
@@ -187,6 +187,8 @@ typedef struct pawl_transaction_options {
     uint32_t isolation;         /* one of the three above */
     const pawl_retry *retry;    /* NULL: the defaults.  An error that PostgreSQL raised is final, unless its SQLSTATE is a transient one (40001,
                                    40P01, 55P03, classes 08, 53 and 57P) */
+    uint32_t flags;             /* PAWL_STEP_COMPENSATION or 0 */
+    uint32_t reserved;          /* 0 */
 } pawl_transaction_options;
 
 /*
@@ -257,8 +259,8 @@ typedef struct pawl_host {
     void (*emit)(pawl_run *run, pawl_scope scope, pawl_bytes kind, pawl_bytes arguments, pawl_completion done, void *context);
 
     /* The handler has failed with `outcome` (PAWL_ERROR), or was answered PAWL_CANCELLED (`outcome` with that status), and has something to
-     * undo.  After PAWL_OK only steps with PAWL_STEP_COMPENSATION are allowed, in any scope; then finish(), which ends the workflow with
-     * `outcome` whatever it is given.  Not allowed while another call is outstanding or a step is open. */
+     * undo.  After PAWL_OK only steps and transactions with PAWL_STEP_COMPENSATION are allowed, in any scope; then finish(), which ends the
+     * workflow with `outcome` whatever it is given.  Not allowed while another call is outstanding or a step is open. */
     void (*compensate)(pawl_run *run, const pawl_result *outcome, pawl_completion done, void *context);
 
     /* Ends the run and begins the workflow anew, under the same id, with `input` (JSON) and no recorded steps.  `done` answers PAWL_STOPPED, or

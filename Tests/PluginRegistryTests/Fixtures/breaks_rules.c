@@ -76,6 +76,9 @@ static void *start(void *context, pawl_run *run, const pawl_start *start) {
     pawl_transaction_options isolation = {.size = sizeof isolation, .isolation = 9};
     note(a, "transaction, unknown isolation", pawl->transaction_begin(run, 0, PAWL_TEXT("t"), &isolation, answered, a));
     note(a, "answer", saying("9; it knows PAWL_READ_COMMITTED (0)"));
+    isolation = (pawl_transaction_options) {.size = sizeof isolation, .flags = 4};
+    note(a, "transaction, unknown flags", pawl->transaction_begin(run, 0, PAWL_TEXT("t"), &isolation, answered, a));
+    note(a, "answer", saying("the transaction's options have flags that this pawld does not know: 4"));
     note(a, "branch, no run", pawl->branch(NULL, 0, PAWL_TEXT("b")) == PAWL_INVALID_SCOPE);
     note(a, "branch, unknown parent", pawl->branch(run, 77, PAWL_TEXT("b")) == PAWL_INVALID_SCOPE);
     pawl->step_end(run, 0, NULL, answered, a);

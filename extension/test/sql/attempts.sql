@@ -127,6 +127,7 @@ SELECT pawl.record_step('cancelled', :me || ':1:3:1', 'x', '1', NULL);
 ROLLBACK;
 SELECT pawl.record_step('cancelled', :me || ':1:3', 'x', '1', NULL);
 SELECT pawl.record_step('cancelled', :me || ':1:3:1:cancelling', 'undo#2', '1', NULL);
+SELECT step_name, kind FROM pg_temp.steps WHERE step_name = 'undo#2';
 SELECT pawl.record_step('cancelled', :other || ':1:3:1:cancelling', 'undo#3', '1', NULL);
 \echo :LAST_ERROR_SQLSTATE
 SELECT count(*) FROM pawl.workflow_step WHERE step_name = 'x';

@@ -1,5 +1,6 @@
 import Pawl
 import PawlTesting
+import Synchronization
 import Testing
 
 @testable import Shop
@@ -38,6 +39,25 @@ import Testing
         #expect(test.count(of: "buy_label") == 4)
     }
 
+    /// However often a crash comes in between: what was taken is given back once.
+    @Test(arguments: [true, false]) func anOrderThatComesToNothingGivesTheStockBack(isCancelled: Bool) async throws {
+        try await WorkflowTest.crashEverywhere(plugin) { [order] test in
+            let stock = Stock()
+            test.sql { call in
+                if call.sql.contains("on_hand - $1") { call.onCommit { stock.onHand.withLock { $0 -= 2 } } }
+                if call.sql.contains("on_hand + $1") { call.onCommit { stock.onHand.withLock { $0 += 2 } } }
+                return .affected(1)
+            }
+            test.stub("buy_label", throwing: isCancelled ? CarrierDown() : NotRetried(CarrierDown()))
+            let workflow = try await test.start("ship_order", input: order)
+            if isCancelled { await workflow.cancel() }
+            await test.runToTheEnd()
+            #expect(workflow.status == (isCancelled ? "cancelled" : "failed"))
+            #expect(workflow.step("%compensate/release_stock")?.status == "succeeded")
+            return stock.onHand.withLock { $0 } == 5
+        }
+    }
+
     @Test func noCrashChangesAnything() async throws {
         try await WorkflowTest.crashEverywhere(plugin) { [order, label] test in
             test.sql { _ in .affected(1) }
@@ -46,3 +66,9 @@ import Testing
         }
     }
 }
+
+private final class Stock: Sendable {
+    let onHand = Mutex(5)
+}
+
+private struct CarrierDown: Error {}

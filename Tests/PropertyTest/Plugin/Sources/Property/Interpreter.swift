@@ -198,10 +198,15 @@ struct Interpreter: Sendable {
 
     private func compensate(_ op: Operation, _ workflow: WorkflowContext) {
         let monitor = workflow.monitor, workflowID = self.workflowID
-        workflow.compensate(op.name, retry: policy(op)) {
+        let body = { @Sendable () async throws -> Void in
             let attempt = monitor.attempt
             Effects.happen(op.int("i"), of: workflowID, "compensation")
             if let failures = op.optionalInt("fail"), attempt <= failures { throw WorkflowFailure(code: op.text("code"), message: "attempt \(attempt)") }
+        }
+        guard op.flag("tx") else { return workflow.compensate(op.name, retry: policy(op), body) }
+        workflow.compensate(op.name, retry: policy(op)) { database in
+            try await database.execute("INSERT INTO property.effect (workflow_id, effect) VALUES ($1, $2)", workflowID, op.int("i"))
+            try await body()
         }
     }
 

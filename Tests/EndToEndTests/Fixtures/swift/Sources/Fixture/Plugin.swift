@@ -95,7 +95,9 @@ let plugin = Plugin("fixture") {
             try await workflow.transaction("do") { db in
                 try await db.execute("UPDATE fixture.counter SET value = value + 1000 WHERE id = 1")
             }
-            workflow.compensate("undo-\(part)") {}
+            workflow.compensate("undo-\(part)") { db in
+                try await db.execute("UPDATE fixture.counter SET value = value + 1 WHERE id = 1")
+            }
         }
         if fails { throw OutOfStock(sku: "B-2", missing: 1) }
         // Swallows the cancellation, and goes on as if nothing had been.
