@@ -10,6 +10,7 @@ SET search_path = pg_catalog, pg_temp AS $$
         ('observe', 'may_inspect', false), ('inspect', 'may_inspect', false),
         ('operate', 'cancel_workflow', true), ('operate', 'cancel_workflows', true), ('operate', 'resume_workflow', true),
         ('operate', 'resume_workflows', true), ('operate', 'move_workflows', true), ('inspect', 'export_workflow', false),
+        ('operate', 'delete_workflow', true), ('operate', 'delete_workflows', true),
         ('operate', 'create_handler', false), ('operate', 'drop_handler', false), ('work', 'run_handler', false),
         ('observe', 'diagnose', false), ('inspect', 'diagnose', false), ('operate', 'diagnose', false),
         ('operate', 'create_queue', false), ('operate', 'release_hold', false),

@@ -44,6 +44,57 @@ END $$;
 REVOKE ALL ON FUNCTION pawl.refuse_unknown(text[], text[]) FROM PUBLIC;
 COMMENT ON FUNCTION pawl.refuse_unknown(text[], text[]) IS 'Internal: raises PW010 for an id that names no workflow.';
 
+-- How each of these begins: every id names a workflow, and the caller may operate on all of them.
+CREATE FUNCTION pawl.find_operable(workflow_ids text[], reason text) RETURNS TABLE (workflow_id text, workflow_key bigint, ended boolean)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    ids text[];
+    names text[];
+    queue_ids integer[];
+    keys bigint[];
+    ends boolean[];
+BEGIN
+    PERFORM pawl.check_workflow_ids(workflow_ids, reason);
+    SELECT array_agg(f.workflow_id), array_agg(f.workflow_key), array_agg(f.workflow_name), array_agg(f.queue_id), array_agg(f.ended)
+        INTO ids, keys, names, queue_ids, ends FROM pawl.find_workflows(workflow_ids) f;
+    PERFORM pawl.refuse_unknown(workflow_ids, ids), pawl.check_narrowing('operate', names, queue_ids);
+    RETURN QUERY SELECT f.* FROM unnest(ids, keys, ends) f ORDER BY 2;
+END $$;
+REVOKE ALL ON FUNCTION pawl.find_operable(text[], text) FROM PUBLIC;
+COMMENT ON FUNCTION pawl.find_operable(text[], text) IS
+'Internal: the workflows of these ids by their keys. Refuses what cannot be an id or a reason, unknown ids, and a caller who may not operate on one of them.';
+
+-- How each of these ends.
+CREATE FUNCTION pawl.record_workflows(action text, workflow_ids text[], workflow_keys bigint[], changed bigint[], reason text,
+    detail jsonb DEFAULT NULL) RETURNS SETOF text
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    ids CONSTANT text[] := ARRAY(SELECT f.workflow_id FROM unnest(workflow_ids, workflow_keys) f (workflow_id, workflow_key)
+        WHERE f.workflow_key = ANY (changed) ORDER BY f.workflow_key);
+BEGIN
+    PERFORM pawl.record_action(record_workflows.action, 'workflow', ids, record_workflows.reason,
+        nullif(jsonb_strip_nulls(record_workflows.detail), '{}'));
+    RETURN QUERY SELECT i FROM unnest(ids) i;
+END $$;
+REVOKE ALL ON FUNCTION pawl.record_workflows(text, text[], bigint[], bigint[], text, jsonb) FROM PUBLIC;
+COMMENT ON FUNCTION pawl.record_workflows(text, text[], bigint[], bigint[], text, jsonb) IS
+'Internal: writes to pawl.audit what was done to those of these workflows that were changed, and answers their ids. Members of detail that are null are
+left out.';
+
+-- The version that a workflow is to go on with.
+CREATE FUNCTION pawl.check_version(workflow_version integer) RETURNS void LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF workflow_version < 1 THEN
+        PERFORM pawl.refuse_argument('workflow_version must be at least 1', format('It is %s.', workflow_version),
+            'Leave it out to go on with the version that it had.');
+    END IF;
+END $$;
+REVOKE ALL ON FUNCTION pawl.check_version(integer) FROM PUBLIC;
+COMMENT ON FUNCTION pawl.check_version(integer) IS 'Internal: refuses a version that no handler can have.';
+
 -- The error of a cancelled workflow says who asked for it and why. Whatever its run had to say stays.
 CREATE FUNCTION pawl.cancel_error(error jsonb, cancel_reason text, cancelled_by text, cancel_note text) RETURNS jsonb LANGUAGE sql IMMUTABLE
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -197,18 +248,11 @@ SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     ids text[];
     keys bigint[];
-    names text[];
-    queue_ids integer[];
     unfinished bigint[];
 BEGIN
-    PERFORM pawl.check_workflow_ids(workflow_ids, reason);
-    SELECT array_agg(f.workflow_id), array_agg(f.workflow_key), array_agg(f.workflow_name), array_agg(f.queue_id),
-            coalesce(array_agg(f.workflow_key) FILTER (WHERE NOT f.ended), '{}')
-        INTO ids, keys, names, queue_ids, unfinished FROM pawl.find_workflows(workflow_ids) f;
-    PERFORM pawl.refuse_unknown(workflow_ids, ids), pawl.check_narrowing('operate', names, queue_ids);
-    unfinished := pawl.cancel_tree(unfinished, 'request', reason, pawl.outer_user());
-    RETURN QUERY SELECT f.workflow_id FROM unnest(ids, keys) f (workflow_id, workflow_key) WHERE f.workflow_key = ANY (unfinished)
-        ORDER BY f.workflow_key;
+    SELECT array_agg(f.workflow_id), array_agg(f.workflow_key) INTO ids, keys FROM pawl.find_operable(workflow_ids, reason) f WHERE NOT f.ended;
+    unfinished := pawl.cancel_tree(keys, 'request', reason, pawl.outer_user());
+    RETURN QUERY SELECT pawl.record_workflows('cancel_workflow', ids, keys, unfinished, reason);
 END $$;
 REVOKE ALL ON FUNCTION pawl.cancel_workflows(text[], text) FROM PUBLIC;
 COMMENT ON FUNCTION pawl.cancel_workflows(text[], text) IS
@@ -232,7 +276,7 @@ reason: 1 to 1024 bytes, for people: detail.reason of the error of what was canc
 Errors: PW006 for a role whose access is narrowed to something else.';
 
 -- From the history back among the unfinished ones, under its key: so its steps, messages and children are still its own.
-CREATE FUNCTION pawl.resume_ended(workflow_keys bigint[], workflow_version integer, reason text) RETURNS bigint[] LANGUAGE plpgsql SECURITY DEFINER
+CREATE FUNCTION pawl.resume_ended(workflow_keys bigint[], workflow_version integer) RETURNS bigint[] LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp SET jit = off SET enable_seqscan = off AS $$
 #variable_conflict use_column
 DECLARE
@@ -281,13 +325,12 @@ BEGIN
             WHERE s.workflow_key = one.workflow_key AND s.status = 'waiting' AND jsonb_typeof(t) = 'number';
         PERFORM pawl.mark_ready(one.queue_id, 2 * one.priority::bigint + CASE WHEN one.started_at IS NULL THEN 1 ELSE 0 END, ready,
             one.workflow_name, coalesce(resume_ended.workflow_version, one.workflow_version));
-        RAISE LOG USING MESSAGE = format('workflow "%s" is resumed by %s', one.workflow_id, pawl.outer_user()), DETAIL = coalesce(reason, 'No reason given.');
         resumed := resumed || one.workflow_key;
     END LOOP;
     RETURN resumed;
 END $$;
-REVOKE ALL ON FUNCTION pawl.resume_ended(bigint[], integer, text) FROM PUBLIC;
-COMMENT ON FUNCTION pawl.resume_ended(bigint[], integer, text) IS
+REVOKE ALL ON FUNCTION pawl.resume_ended(bigint[], integer) FROM PUBLIC;
+COMMENT ON FUNCTION pawl.resume_ended(bigint[], integer) IS
 'Internal: makes ended workflows unfinished again, but for those that succeeded or ran a compensation; answers the keys of those it resumed.';
 
 CREATE FUNCTION pawl.resume_workflows(workflow_ids text[], workflow_version integer DEFAULT NULL, reason text DEFAULT NULL) RETURNS SETOF text
@@ -296,21 +339,13 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     ids text[];
     keys bigint[];
-    names text[];
-    queue_ids integer[];
     resumed bigint[];
 BEGIN
-    PERFORM pawl.check_workflow_ids(workflow_ids, reason);
-    IF resume_workflows.workflow_version < 1 THEN
-        PERFORM pawl.refuse_argument('workflow_version must be at least 1', format('It is %s.', resume_workflows.workflow_version),
-            'Leave it out to go on with the version that it had.');
-    END IF;
-    SELECT array_agg(f.workflow_id), array_agg(f.workflow_key), array_agg(f.workflow_name), array_agg(f.queue_id)
-        INTO ids, keys, names, queue_ids FROM pawl.find_workflows(workflow_ids) f;
-    PERFORM pawl.refuse_unknown(workflow_ids, ids), pawl.check_narrowing('operate', names, queue_ids);
-    resumed := pawl.resume_ended(keys, resume_workflows.workflow_version, reason);
-    RETURN QUERY SELECT f.workflow_id FROM unnest(ids, keys) f (workflow_id, workflow_key) WHERE f.workflow_key = ANY (resumed)
-        ORDER BY f.workflow_key;
+    PERFORM pawl.check_version(resume_workflows.workflow_version);
+    SELECT array_agg(f.workflow_id), array_agg(f.workflow_key) INTO ids, keys FROM pawl.find_operable(workflow_ids, reason) f;
+    resumed := pawl.resume_ended(keys, resume_workflows.workflow_version);
+    RETURN QUERY SELECT pawl.record_workflows('resume_workflow', ids, keys, resumed, reason,
+        jsonb_build_object('workflow_version', resume_workflows.workflow_version));
 END $$;
 REVOKE ALL ON FUNCTION pawl.resume_workflows(text[], integer, text) FROM PUBLIC;
 COMMENT ON FUNCTION pawl.resume_workflows(text[], integer, text) IS
@@ -344,7 +379,7 @@ answered from the record. What it waits for keeps its time: a sleep that is over
 forgotten, its recoveries are not. Its children are not resumed with it; one that failed and is waited for is resumed before its parent.
 workflow_id: PW010 if there is none. PW011 if it succeeded, or its compensations have begun. PW002 if another unfinished workflow has its deduplication_id.
 workflow_version: goes on with this version of its handler; NULL: the one it had.
-reason: 1 to 1024 bytes, for the server''s log.
+reason: 1 to 1024 bytes, for pawl.audit.
 Errors: PW006 for a role whose access is narrowed to something else.';
 
 CREATE FUNCTION pawl.move_workflows(workflow_name text, from_version integer, to_version integer) RETURNS bigint LANGUAGE plpgsql SECURITY DEFINER
@@ -379,6 +414,8 @@ BEGIN
         SELECT pawl.mark_ready(c.queue_id, c.rank, c.ready_key, c.workflow_name, c.workflow_version) FROM changed c
         WHERE c.claimed_by IS NULL AND (c.ready_key IS NOT NULL OR c.due_at IS NOT NULL))
     SELECT (SELECT count(*) FROM changed), (SELECT count(*) FROM marked) INTO moved, marks;
+    PERFORM pawl.record_action('move_workflows', 'handler', ARRAY[move_workflows.workflow_name], NULL,
+        jsonb_build_object('from_version', from_version, 'to_version', to_version, 'moved', moved));
     RETURN moved;
 END $$;
 REVOKE ALL ON FUNCTION pawl.move_workflows(text, integer, integer) FROM PUBLIC;

@@ -1,0 +1,102 @@
+-- Deleting ended workflows: with everything that was kept of them, and never one that is still awaited.
+\set SHOW_CONTEXT never
+SET client_min_messages = warning;
+TRUNCATE pawl.workflow, pawl.workflow_history, pawl.payload, pawl.workflow_step, pawl.worker, pawl.worker_handler, pawl.known_handler, pawl.message,
+    pawl.event, pawl.stream_entry, pawl.closed_stream, pawl.queue, pawl.access_rule, pawl.installation, pawl.signal, pawl.waiter, pawl.cancel_request,
+    pawl.audit_entry;
+INSERT INTO pawl.known_handler VALUES ('ship'), ('bill');
+SET client_min_messages = notice;
+\set me '\'00000000-0000-4000-8000-000000000001\''
+CREATE FUNCTION pg_temp.key(id text) RETURNS bigint LANGUAGE sql AS $$
+    SELECT workflow_key FROM pawl.workflow WHERE workflow_id = id UNION ALL SELECT workflow_key FROM pawl.workflow_history WHERE workflow_id = id
+$$;
+-- A workflow as a claim leaves it, perhaps the child of another.
+CREATE FUNCTION pg_temp.claimed(id text, parent text DEFAULT NULL, name text DEFAULT 'ship') RETURNS SETOF text LANGUAGE sql AS $$
+    INSERT INTO pawl.workflow (workflow_id, workflow_name, enqueued_by, rank, ready_key, status, claimed_by, claimed_at, started_at, epoch,
+        workflow_version, parent_key)
+    VALUES (id, name, 'somebody', 1, nextval('pawl.key_seq'), 'running', '00000000-0000-4000-8000-000000000001', now(), now(), 1, 1, pg_temp.key(parent));
+    INSERT INTO pawl.payload VALUES (pg_temp.key(id), 'input', '"long"');
+    SELECT NULL::text WHERE false
+$$;
+CREATE FUNCTION pg_temp.call(id text, step_name text, kind text, arguments jsonb) RETURNS TABLE (refusal text, status text, output text) LANGUAGE sql AS $$
+    SELECT refusal, status, left(output::text, 20) FROM pawl.perform_calls('00000000-0000-4000-8000-000000000001', ARRAY[pg_temp.key(id)], '{1}', ARRAY[step_name],
+        '{1}', ARRAY[kind], ARRAY[arguments], ARRAY[now()])
+$$;
+CREATE FUNCTION pg_temp.finish(id text) RETURNS SETOF text LANGUAGE sql AS $$
+    SELECT refusal FROM pawl.complete_workflows('00000000-0000-4000-8000-000000000001', ARRAY[pg_temp.key(id)], '{1}', '{succeeded}', '{NULL}',
+        ARRAY[to_jsonb(repeat('x', 5000))], '{NULL}')
+$$;
+-- Every table that has keys of workflows, and how many rows it has of those.
+CREATE FUNCTION pg_temp.left_of(keys bigint[]) RETURNS TABLE (relation text, left_of bigint) LANGUAGE plpgsql AS $$
+BEGIN
+    FOR relation IN SELECT c.relname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
+        WHERE c.relnamespace = 'pawl'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition AND a.attname = 'workflow_key' ORDER BY 1
+    LOOP
+        EXECUTE format('SELECT count(*) FROM pawl.%I WHERE workflow_key = ANY ($1)', relation) INTO left_of USING keys;
+        RETURN NEXT;
+    END LOOP;
+END $$;
+
+-- One that has left something everywhere, and another that has the same and stays.
+SELECT pg_temp.claimed(id) FROM unnest('{gone,kept}'::text[]) id;
+SELECT pawl.send_message(id, '"read"'), pawl.send_message(id, '"unread"', 'other') FROM unnest('{gone,kept}'::text[]) id;
+SELECT id, c.* FROM unnest('{gone,kept}'::text[]) id, LATERAL (
+    SELECT * FROM pg_temp.call(id, 'event', 'set_event', '{"key": "e", "value": 1}')
+    UNION ALL SELECT * FROM pg_temp.call(id, 'stream', 'write_stream', '{"key": "s", "value": 1}')
+    UNION ALL SELECT * FROM pg_temp.call(id, 'closing', 'close_stream', '{"key": "s"}')
+    UNION ALL SELECT * FROM pg_temp.call(id, 'message', 'receive', '{}')
+    UNION ALL SELECT * FROM pg_temp.call(id, 'wait', 'sleep', '{"seconds": 1000}')) c;
+SELECT pawl.cancel_workflow('gone', 'too late');
+-- It runs: it is not deleted.
+SELECT pawl.delete_workflow('gone');
+SELECT pg_temp.finish('gone'), pg_temp.finish('kept');
+SELECT pg_temp.key('gone') AS gone, pg_temp.key('kept') AS kept \gset
+SELECT * FROM pg_temp.left_of(ARRAY[:gone]);
+SELECT pawl.delete_workflow('gone');
+-- Signals, and a request that came too late, are for a worker to drop.
+INSERT INTO pawl.worker (worker_id, pid, protocol, concurrency, status, worker_name, hostname, version, role_name)
+    VALUES (:me, 1, 1, 10, 'running', 'w', 'localhost', '0', 'somebody');
+SELECT count(*) FROM pawl.take_signals(:me);
+SELECT * FROM pg_temp.left_of(ARRAY[:gone]) WHERE left_of > 0;
+SELECT relation, left_of FROM pg_temp.left_of(ARRAY[:kept]) WHERE left_of > 0;
+SELECT pawl.delete_workflow('gone');
+\echo :LAST_ERROR_SQLSTATE
+
+-- Awaited: by a parent that has not ended, whether it waits or not; and by another that waits.
+SELECT pg_temp.claimed('parent');
+SELECT pg_temp.claimed('child', 'parent'), pg_temp.claimed('stranger');
+SELECT pg_temp.claimed('helper');
+SELECT * FROM pg_temp.call('stranger', 'help', 'await_child', '{"workflow_id": "helper"}');
+SELECT pg_temp.finish('child'), pg_temp.finish('helper');
+SELECT pawl.delete_workflow('child');
+\echo :LAST_ERROR_SQLSTATE
+SELECT pawl.delete_workflow('helper');
+\echo :LAST_ERROR_SQLSTATE
+SELECT * FROM pg_temp.call('stranger', 'help', 'await_child', '{"workflow_id": "helper"}');
+SELECT pg_temp.finish('parent');
+SELECT * FROM pawl.delete_workflows('{stranger,helper,child,parent,kept,child}') AS deleted;
+SELECT workflow_id, status FROM pawl.workflows ORDER BY 1;
+SELECT * FROM pawl.delete_workflows('{}') AS deleted;
+SELECT * FROM pawl.delete_workflows('{stranger,nobody}') AS deleted;
+\echo :LAST_ERROR_SQLSTATE
+
+-- What retention calls: by key, and it says how many.
+SELECT pg_temp.finish('stranger');
+SELECT pg_temp.key('stranger') AS stranger \gset
+SELECT pawl.erase_workflows(ARRAY[:stranger, :stranger, :gone, 1]), pawl.erase_workflows('{}'), pawl.erase_workflows(NULL);
+SELECT * FROM pg_temp.left_of(ARRAY[:stranger]) WHERE left_of > 0;
+
+-- Only whoever may operate on all of them.
+CREATE ROLE regress_biller;
+SELECT pawl.grant_access('regress_biller', 'operate', 'bill');
+SELECT pg_temp.claimed('ours'), pg_temp.claimed('theirs', name => 'bill');
+SELECT pg_temp.finish('ours'), pg_temp.finish('theirs');
+SET ROLE regress_biller;
+SELECT pawl.delete_workflows('{ours,theirs}');
+\echo :LAST_ERROR_SQLSTATE
+SELECT pawl.delete_workflow('theirs');
+RESET ROLE;
+SELECT role_name = current_user AS mine, action, object_kind, object_name, reason, detail FROM pawl.audit ORDER BY audit_key;
+
+DROP OWNED BY regress_biller;
+DROP ROLE regress_biller;
