@@ -77,14 +77,6 @@ extension EngineStateMachine {
         write(record, scope: Self.compensationScope, slot)
     }
 
-    /// The failure that an earlier run began compensations for.
-    func compensation(in steps: [RecordedStep]) -> WorkflowError? {
-        for step in steps where step.name == ScopeTree.compensationMarker {
-            if case .done(.failure(let error)) = step.state { return error }
-        }
-        return nil
-    }
-
     // MARK: The end
 
     /// How the workflow ends after its handler finished so.

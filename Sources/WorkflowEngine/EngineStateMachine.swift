@@ -347,7 +347,7 @@ struct EngineStateMachine {
                 startHandler(slot, &actions)
             } else {
                 runs[slot].phase = .running
-                runs[slot].compensation = compensation(in: workflow.recordedSteps)
+                runs[slot].compensation = workflow.compensationFailure
                 actions.effects.append(.start(id(slot), workflow))
             }
         }

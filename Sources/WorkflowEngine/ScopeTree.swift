@@ -139,12 +139,6 @@ struct ScopeTree {
     /// Names of recorded steps that the run has not come to, in the order they were recorded.
     var unvisitedSteps: [String] { recorded.values.sorted { $0.number < $1.number }.map(\.name) }
 
-    /// The failure that compensations were begun for, if they were.
-    var compensationFailure: Outcome? {
-        guard let step = recorded[Self.compensationMarker], case .done(let outcome) = step.state else { return nil }
-        return outcome
-    }
-
     mutating func takeNumber() -> Int32 {
         defer { nextNumber &+= 1 }
         return nextNumber
@@ -230,6 +224,16 @@ struct ScopeTree {
             }
         }
         return String(decoding: result, as: UTF8.self)
+    }
+}
+
+extension ClaimedWorkflow {
+    /// The failure that an earlier run began compensations for, if one did.
+    var compensationFailure: WorkflowError? {
+        for step in recordedSteps where step.name == ScopeTree.compensationMarker {
+            if case .done(.failure(let error)) = step.state { return error }
+        }
+        return nil
     }
 }
 

@@ -66,10 +66,11 @@ package final class WorkflowRun: @unchecked Sendable {  // what changes is behin
         self.valueSeed = valueSeed
         // Read only where a back-off is to be resumed.
         claimedAt = workflow.recordedSteps.isEmpty ? 0 : clock.monotonic()
-        let scopes = ScopeTree(recordedSteps: workflow.recordedSteps)
         let isCancelled = workflow.cancellation != nil || (workflow.deadlineIn ?? 1) <= 0
         state = Locked(
-            State(scopes: scopes, phase: isCancelled || scopes.compensationFailure != nil ? .cancelled : .running, isCancelled: isCancelled))
+            State(
+                scopes: ScopeTree(recordedSteps: workflow.recordedSteps),
+                phase: isCancelled || workflow.compensationFailure != nil ? .cancelled : .running, isCancelled: isCancelled))
     }
 
     // MARK: The handler's side
@@ -272,7 +273,7 @@ package final class WorkflowRun: @unchecked Sendable {  // what changes is behin
             case .success, .cancelled, .stopped: return .failure(.nothingToCompensate)
             }
             state.phase = .compensating
-            if case .failure(let first)? = state.scopes.compensationFailure { return .success(.compensate(nil, first, receiver)) }
+            if let first = workflow.compensationFailure { return .success(.compensate(nil, first, receiver)) }
             let record = StepRecord(
                 fence: workflow.fence, name: ScopeTree.compensationMarker, number: state.scopes.takeNumber(), kind: .compensation,
                 outcome: .failure(error), startedAt: clock.wall(), cancelling: true)
