@@ -34,7 +34,7 @@ extension EndToEnd {
             #expect(crashes == 5)
         }
 
-        /// Those that only wait were there at every crash: each comes back to its wait, alone, and what happens after that is not its doing.
+        /// Those that only wait were there at every crash.
         @Test func theWorkflowsThatWaitBesideItGoOn() async throws {
             let bank = try Bank(plugins: [TestPlugin.script.get()])
             let first = try bank.worker("first", arguments: ["--park-after", "1min"])
@@ -60,6 +60,25 @@ extension EndToEnd {
                 try await bank.waitForEnd("waiting-\(id)", last)
                 #expect(try bank.end("waiting-\(id)") == "succeeded")
             }
+        }
+
+        /// A run that has come back to its wait has passed a checkpoint: that its worker dies then is not held against it.
+        @Test func aCrashAfterItCameBackToItsWaitDoesNotCount() async throws {
+            let bank = try Bank(plugins: [TestPlugin.script.get()])
+            try bank.run("w", "call receive wait {}")
+            for _ in 1...2 {
+                let doomed = try bank.worker("doomed", crashPoint: "after-perform")
+                #expect(try await doomed.wait() == .signalled(SIGKILL), "\(doomed.output)")
+            }
+            let heir = try bank.worker("heir")
+            try await eventually("its third run; \(heir.output)") {
+                try bank.admin.value("SELECT 1 FROM pawl.workflow WHERE claimed_by IS NOT NULL AND recoveries = 2") != nil
+            }
+            // Two in a row would make it a suspect.
+            #expect(try bank.admin.integer("SELECT crashes FROM pawl.workflow") == 1)
+            try bank.admin.execute("SELECT pawl.send_message('w', '1')")
+            try await bank.waitForEnd("w", heir)
+            #expect(try bank.end("w") == "succeeded")
         }
 
         /// A handler that does not return keeps its plugin's delivery thread. The worker lives on, and so does all other work.
