@@ -11,7 +11,10 @@ let package = Package(
         .package(name: "pawl", path: "../..")
     ],
     targets: [
-        .target(name: "Shop", dependencies: [.product(name: "Pawl", package: "pawl")]),
+        .target(
+            name: "Shop", dependencies: [.product(name: "Pawl", package: "pawl")],
+            // A function that is handed the workflow's context runs where its caller does, as the context asks for.
+            swiftSettings: [.enableUpcomingFeature("NonisolatedNonsendingByDefault")]),
         .testTarget(name: "ShopTests", dependencies: ["Shop", .product(name: "Pawl", package: "pawl"), .product(name: "PawlTesting", package: "pawl")]),
     ]
 )
