@@ -27,11 +27,12 @@ BEGIN
         WHERE w.workflow_key = end_handler_run.workflow_key AND w.claimed_by = end_handler_run.worker_id AND w.epoch = end_handler_run.epoch
         FOR UPDATE;
     IF cancelled THEN
-        RETURN 'cancelled';
+        PERFORM pawl.refuse_cancelled(end_handler_run.workflow_key);
     END IF;
     RETURN (SELECT c.refusal FROM pawl.complete_workflows(end_handler_run.worker_id, ARRAY[end_handler_run.workflow_key], ARRAY[end_handler_run.epoch],
         '{succeeded}', '{NULL}', ARRAY[end_handler_run.output], '{NULL}') c);
 END $$;
 REVOKE ALL ON FUNCTION pawl.end_handler_run(uuid, bigint, integer, jsonb) FROM PUBLIC;
 COMMENT ON FUNCTION pawl.end_handler_run(uuid, bigint, integer, jsonb) IS
-'Internal: ends the workflow whose function was run, as succeeded. NULL: done; cancelled; or what complete_workflows refused it for.';
+'Internal: ends the workflow whose function was run, as succeeded. NULL: done; or what complete_workflows refused it for.
+PW009: its cancellation was asked for while the function ran.';

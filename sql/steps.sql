@@ -273,6 +273,20 @@ retry_ins: in how many microseconds the step is tried again, with an error; NULL
 cancellings: true for what undoes a workflow: it is recorded although its cancellation was asked for.
 The other arguments are those of pawl.record_steps.';
 
+CREATE FUNCTION pawl.refuse_cancelled(workflow_key bigint) RETURNS void LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    one pawl.workflow;
+BEGIN
+    SELECT w.* INTO one FROM pawl.workflow w WHERE w.workflow_key = refuse_cancelled.workflow_key;
+    RAISE EXCEPTION USING ERRCODE = 'PW009', MESSAGE = format('workflow "%s" is being cancelled', one.workflow_id),
+        DETAIL = CASE one.cancel_reason WHEN 'parent' THEN 'The cancellation of its parent' ELSE 'Its cancellation' END || ' was asked for'
+            || coalesce(' by ' || one.cancelled_by, '') || coalesce(': ' || one.cancel_note, '.'),
+        HINT = 'Roll back and stop: nothing of it is recorded any more but what undoes it.';
+END $$;
+REVOKE ALL ON FUNCTION pawl.refuse_cancelled(bigint) FROM PUBLIC;
+COMMENT ON FUNCTION pawl.refuse_cancelled(bigint) IS 'Internal: raises PW009, with who asked for the cancellation, and why.';
+
 CREATE FUNCTION pawl.record_step(workflow_id text, fence text, step_name text, output jsonb, error jsonb) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET enable_seqscan = off AS $$
 #variable_conflict use_column
@@ -309,8 +323,7 @@ BEGIN
             HINT = 'Roll back and stop: what is left to do, another worker does.';
     END IF;
     IF cancelled AND split_part(fence, ':', 5) = '' THEN
-        RAISE EXCEPTION USING ERRCODE = 'PW009', MESSAGE = format('workflow "%s" is being cancelled', record_step.workflow_id),
-            DETAIL = 'Nothing of it is recorded any more but what undoes it.', HINT = 'Roll back and stop.';
+        PERFORM pawl.refuse_cancelled(own_key);
     END IF;
     number := nullif(split_part(fence, ':', 3), '')::integer;
     IF number IS NULL THEN

@@ -581,12 +581,6 @@ complete(Datum *fence, const Run *run, Jsonb *output)
 	if (SPI_execute_plan(plan, values, NULL, false, 1) != SPI_OK_SELECT || SPI_processed != 1)
 		elog(ERROR, "could not end the workflow");
 	refusal = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
-	if (refusal != NULL && strcmp(refusal, "cancelled") == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_PAWL_CANCELLED),
-				 errmsg("workflow \"%s\" is being cancelled", text_to_cstring(run->workflow_id)),
-				 errdetail("Its cancellation was asked for while its function ran."),
-				 errhint("Roll back: what the function did is not to be.")));
 	if (refusal != NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_PAWL_FENCED),

@@ -111,7 +111,8 @@ SELECT pawl.record_step('two', :me || ':1:10:1:canceling', 'x', '1', NULL);
 
 -- Cancellation asked for: nothing is recorded any more but what undoes it. What was recorded before is told as such.
 SELECT * FROM pawl.record_steps(:me, pg_temp.keys('cancelled'), '{1}', '{before}', '{1}', '{step}', '{1}', '{NULL}', '{NULL}');
-UPDATE pawl.workflow SET cancel_requested_at = now(), cancel_reason = 'request' WHERE workflow_id = 'cancelled';
+UPDATE pawl.workflow SET cancel_requested_at = now(), cancel_reason = 'request', cancelled_by = 'alice', cancel_note = 'The customer called.'
+    WHERE workflow_id = 'cancelled';
 UPDATE pawl.workflow SET cancel_requested_at = now(), cancel_reason = 'parent' WHERE workflow_id = 'with_parent';
 SELECT * FROM pawl.record_steps(:me, pg_temp.keys('cancelled', 'with_parent', 'two', 'cancelled', 'cancelled'), '{1,1,1,1,2}', '{after,after,after,before,fenced}',
     '{2,1,7,1,1}', '{step,step,step,step,step}', '{1,1,1,1,1}', '{NULL,NULL,NULL,NULL,NULL}', '{NULL,NULL,NULL,NULL,NULL}');
@@ -126,6 +127,7 @@ SELECT pawl.record_step('cancelled', :me || ':1:3:1', 'x', '1', NULL);
 \echo :LAST_ERROR_SQLSTATE
 ROLLBACK;
 SELECT pawl.record_step('cancelled', :me || ':1:3', 'x', '1', NULL);
+SELECT pawl.record_step('with_parent', :me || ':1:3', 'x', '1', NULL);
 SELECT pawl.record_step('cancelled', :me || ':1:3:1:cancelling', 'undo#2', '1', NULL);
 SELECT step_name, kind FROM pg_temp.steps WHERE step_name = 'undo#2';
 SELECT pawl.record_step('cancelled', :other || ':1:3:1:cancelling', 'undo#3', '1', NULL);
