@@ -41,7 +41,8 @@ COMMENT ON COLUMN pawl.workflow.status IS 'enqueued, delayed, running or waiting
 COMMENT ON COLUMN pawl.workflow.workflow_id IS 'Its name: given at enqueue, or a UUIDv7.';
 COMMENT ON COLUMN pawl.workflow.workflow_name IS 'Which handler runs it.';
 COMMENT ON COLUMN pawl.workflow.partition_key IS 'The tenant it counts for.';
-COMMENT ON COLUMN pawl.workflow.deduplication_id IS 'Unique among the unfinished workflows of its queue.';
+COMMENT ON COLUMN pawl.workflow.deduplication_id IS 'Unique among those of its queue that are yet to start. Of those that have started the newest holds it, unless one is yet to start.';
+COMMENT ON COLUMN pawl.workflow.deduplication_started IS 'Whether it has a deduplication_id and may have started: then replace enqueues another beside it.';
 COMMENT ON COLUMN pawl.workflow.forked_from IS 'The workflow that it was forked from.';
 COMMENT ON COLUMN pawl.workflow.schedule_name IS 'The schedule that enqueued it.';
 COMMENT ON COLUMN pawl.workflow.enqueued_by IS 'The role that enqueued it: of SET ROLE or the session, never a definer.';
@@ -77,7 +78,7 @@ COMMENT ON COLUMN pawl.workflow_history.status_reason IS 'Of failed: error, time
 COMMENT ON COLUMN pawl.workflow_history.workflow_id IS 'Its name: given at enqueue, or a UUIDv7.';
 COMMENT ON COLUMN pawl.workflow_history.workflow_name IS 'Which handler runs it.';
 COMMENT ON COLUMN pawl.workflow_history.partition_key IS 'The tenant it counts for.';
-COMMENT ON COLUMN pawl.workflow_history.deduplication_id IS 'Unique among the unfinished workflows of its queue.';
+COMMENT ON COLUMN pawl.workflow_history.deduplication_id IS 'The one that it was enqueued with.';
 COMMENT ON COLUMN pawl.workflow_history.forked_from IS 'The workflow that it was forked from.';
 COMMENT ON COLUMN pawl.workflow_history.schedule_name IS 'The schedule that enqueued it.';
 COMMENT ON COLUMN pawl.workflow_history.enqueued_by IS 'The role that enqueued it: of SET ROLE or the session, never a definer.';

@@ -305,9 +305,11 @@ BEGIN
             one.workflow_name, one.partition_key, one.deduplication_id, one.forked_from, one.schedule_name, one.enqueued_by, one.headers,
             one.attributes, one.progress, one.input)
         ON CONFLICT DO NOTHING;
-        IF NOT FOUND THEN
+        -- The index knows of those that are yet to start, and this row is among them until it is claimed.
+        IF NOT FOUND OR EXISTS (SELECT FROM pawl.workflow w WHERE w.queue_id = one.queue_id AND w.deduplication_id = one.deduplication_id
+                AND w.workflow_key <> one.workflow_key) THEN
             SELECT w.workflow_id INTO holder FROM pawl.workflow w
-                WHERE w.queue_id = one.queue_id AND w.deduplication_id = one.deduplication_id;
+                WHERE w.queue_id = one.queue_id AND w.deduplication_id = one.deduplication_id AND w.workflow_key <> one.workflow_key LIMIT 1;
             RAISE EXCEPTION USING ERRCODE = 'PW002', MESSAGE = format('workflow "%s" cannot be resumed', one.workflow_id),
                 DETAIL = CASE WHEN holder IS NULL THEN 'Another unfinished workflow has its id.'
                     ELSE format('Workflow "%s" has its deduplication_id "%s" now, and has not ended.', holder, one.deduplication_id) END,

@@ -20,9 +20,11 @@ queue: PW005 if there is none of that name.
 priority: lower runs first.
 run_at, delay: not before; give one of them.
 timeout: how long it may take from its first start, waits included; past it, it fails with reason timeout.
-max_delay: not supported yet (0A000).
 deduplication_id: unique among the unfinished workflows of the queue, 1 to 512 bytes.
-on_duplicate: when it is taken: return (the holder''s id) | raise (PW002) | skip (NULL); replace is not supported yet (0A000).
+on_duplicate: when it is taken: return (the holder''s id) | raise (PW002) | skip (NULL) | replace. If the holder has not started, replace gives it this
+call''s input and all else but its workflow_id, which is returned: it starts when this call says. If it has, a new workflow is enqueued, and the
+deduplication_id passes on to that. So the newest input is always run. A holder of another workflow_name is PW002.
+max_delay: with replace, it starts at most so long after the first call, however many follow; NULL: each may put it off again.
 partition_key: the tenant, 1 to 512 bytes; tenants are served in turn.
 workflow_version: pins it to this version of the handler, from 1.
 headers: a JSON object up to 8 kB, for trace context and the like; handlers can read it.

@@ -53,6 +53,7 @@ CREATE TABLE pawl.workflow (
     pinned              boolean     NOT NULL DEFAULT false,
     detached            boolean     NOT NULL DEFAULT false,  -- a child whose parent's cancellation does not reach it
     probation           boolean     NOT NULL DEFAULT false,  -- runs alone on its worker until it records a step
+    deduplication_started boolean   NOT NULL DEFAULT false,  -- has its deduplication_id, and may have started: replace enqueues another beside it
     status              text        NOT NULL DEFAULT 'enqueued'
                                     CONSTRAINT workflow_status CHECK (status IN ('enqueued', 'delayed', 'running', 'waiting')),
     workflow_id         text        NOT NULL,
@@ -83,7 +84,10 @@ CREATE UNIQUE INDEX workflow_partition_ready_idx ON pawl.workflow (queue_id, par
 -- Those that were there at two crashes in a row: each is claimed alone.
 CREATE INDEX workflow_suspect_idx ON pawl.workflow (ready_key) WHERE crashes >= 2 AND ready_key IS NOT NULL;
 CREATE INDEX workflow_running_in_idx ON pawl.workflow (running_in, partition_key) WHERE running_in IS NOT NULL;
-CREATE UNIQUE INDEX workflow_deduplication_idx ON pawl.workflow (queue_id, deduplication_id) WHERE deduplication_id IS NOT NULL;
+-- One for each deduplication_id that is yet to start. Those that have started are in it to be found: passing the key on touches none of them, so that
+-- no worker waits for the transaction that does.
+CREATE UNIQUE INDEX workflow_deduplication_idx ON pawl.workflow
+    (queue_id, deduplication_id, (CASE WHEN deduplication_started THEN workflow_key ELSE 0 END)) WHERE deduplication_id IS NOT NULL;
 CREATE INDEX workflow_due_at_idx ON pawl.workflow (due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX workflow_deadline_at_idx ON pawl.workflow (deadline_at) WHERE deadline_at IS NOT NULL;
 CREATE INDEX workflow_parent_key_idx ON pawl.workflow (parent_key) WHERE parent_key IS NOT NULL;

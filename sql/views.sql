@@ -11,7 +11,10 @@ SELECT
     NULL::text AS status_reason,
     w.priority,
     w.partition_key,
-    w.deduplication_id,
+    -- It passes on to what replace enqueued beside a started one, whose row stays as it is.
+    CASE WHEN NOT w.deduplication_started OR NOT EXISTS (SELECT FROM pawl.workflow n WHERE n.queue_id = w.queue_id
+            AND n.deduplication_id = w.deduplication_id AND (NOT n.deduplication_started OR n.workflow_key > w.workflow_key))
+        THEN w.deduplication_id END AS deduplication_id,
     CASE WHEN (SELECT pawl.may_inspect()) THEN CASE WHEN w.input IS NOT NULL THEN w.input
         ELSE (SELECT p.value FROM pawl.payload p WHERE p.workflow_key = w.workflow_key AND p.name = 'input') END END AS input,
     NULL::jsonb AS output,
@@ -90,7 +93,7 @@ COMMENT ON COLUMN pawl.workflows.status_reason IS
 'Of failed: error, timeout, crashes, determinism or bad_input. Of cancelled: request or parent. Otherwise NULL.';
 COMMENT ON COLUMN pawl.workflows.priority IS 'Lower runs first.';
 COMMENT ON COLUMN pawl.workflows.partition_key IS 'The tenant it counts for.';
-COMMENT ON COLUMN pawl.workflows.deduplication_id IS 'Unique among the unfinished workflows of its queue.';
+COMMENT ON COLUMN pawl.workflows.deduplication_id IS 'Unique among the unfinished workflows of its queue. NULL once it passed on to another by on_duplicate => ''replace''.';
 COMMENT ON COLUMN pawl.workflows.input IS 'What the handler is given. NULL without the access inspect.';
 COMMENT ON COLUMN pawl.workflows.output IS 'What the handler returned. NULL without the access inspect.';
 COMMENT ON COLUMN pawl.workflows.error IS

@@ -233,6 +233,12 @@ integer(const char *value)
 	return DatumGetInt32(DirectFunctionCall1(int4in, CStringGetDatum(value)));
 }
 
+static Interval *
+interval(const char *value)
+{
+	return DatumGetIntervalP(DirectFunctionCall3(interval_in, CStringGetDatum(value), ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)));
+}
+
 /*
  * headers and attributes: JSON, in whose strings {column} is filled. A string that is nothing but one {column} becomes the column's value as JSON:
  * a number stays a number. No value can break out of its string.
@@ -410,9 +416,9 @@ pawl_enqueue_on_change_1_0(PG_FUNCTION_ARGS)
 			has_run_at = true;
 		}
 		else if (strcmp(key, "delay") == 0)
-			delay = DatumGetIntervalP(DirectFunctionCall3(interval_in, CStringGetDatum(value), ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)));
+			delay = interval(value);
 		else if (strcmp(key, "timeout") == 0)
-			request.timeout = DatumGetIntervalP(DirectFunctionCall3(interval_in, CStringGetDatum(value), ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)));
+			request.timeout = interval(value);
 		else if (strcmp(key, "deduplication_id") == 0)
 			request.deduplication_id = cstring_to_text(value);
 		else if (strcmp(key, "on_duplicate") == 0)
@@ -424,10 +430,10 @@ pawl_enqueue_on_change_1_0(PG_FUNCTION_ARGS)
 			request.pinned = true;
 			request.workflow_version = integer(value);
 		}
-		else if (strcmp(key, "options") == 0)
-			pawl_check_options(DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(equals + 1))), settings);
+		else if (strcmp(key, "max_delay") == 0)
+			request.max_delay = interval(value);
 		else
-			pawl_refuse_unsupported(key, "Leave it out.");
+			pawl_check_options(DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(equals + 1))), settings);
 	}
 	where.setting = NULL;
 	pawl_start_time(&request, has_run_at ? &run_at : NULL, delay);

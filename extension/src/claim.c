@@ -163,7 +163,7 @@ prepare_plans(void)
 #define UNSUSPECTED " AND w.crashes < 2"
 #define TAKE(more) \
 	" UPDATE pawl.workflow w SET claimed_by = $7, epoch = w.epoch + 1, status = 'running', claimed_at = pg_catalog.statement_timestamp()," \
-	" started_at = coalesce(w.started_at, pg_catalog.statement_timestamp())," more \
+	" started_at = coalesce(w.started_at, pg_catalog.statement_timestamp()), deduplication_started = w.deduplication_id IS NOT NULL," more \
 	" workflow_version = CASE WHEN w.workflow_version IS NULL THEN ($6)[pg_catalog.array_position($8, w.workflow_name)]" \
 	" ELSE (SELECT min(h.v) FROM unnest($5, $9) h (n, v) WHERE h.n = w.workflow_name AND h.v >= w.workflow_version) END," \
 	" deadline_at = CASE WHEN w.timeout IS NULL OR w.started_at IS NOT NULL THEN w.deadline_at" \

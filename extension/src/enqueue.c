@@ -38,30 +38,23 @@ static const char *const plural_arguments[] = {
 OnConflict
 pawl_on_conflict(const char *argument, const char *value)
 {
+	bool		replaceable = strcmp(argument, "on_duplicate") == 0;
+
 	if (value != NULL && strcmp(value, "return") == 0)
 		return RETURN_EXISTING;
 	if (value != NULL && strcmp(value, "raise") == 0)
 		return RAISE_EXISTING;
 	if (value != NULL && strcmp(value, "skip") == 0)
 		return SKIP_EXISTING;
-	if (value != NULL && strcmp(value, "replace") == 0 && strcmp(argument, "on_duplicate") == 0)
-		pawl_refuse_unsupported("on_duplicate => 'replace'", "Use return, raise or skip.");
+	if (value != NULL && strcmp(value, "replace") == 0 && replaceable)
+		return REPLACE_EXISTING;
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("%s is not one of return, raise, skip", argument),
+			 errmsg("%s is not one of return, raise, skip%s", argument, replaceable ? ", replace" : ""),
 			 value == NULL ? errdetail("It is null.") : errdetail("It is \"%s\".", pnstrdup(value, pg_mbcliplen(value, strlen(value), 64))),
-			 errhint("return: the id of the one there is; raise: an error; skip: NULL.")));
+			 errhint("return: the id of the one there is; raise: an error; skip: NULL%s.",
+					 replaceable ? "; replace: it gets this input, unless it has started" : "")));
 	pg_unreachable();
-}
-
-void
-pawl_refuse_unsupported(const char *argument, const char *hint)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-			 errmsg("%s is not supported yet", argument),
-			 errdetail("Nothing was enqueued."),
-			 errhint("%s", hint)));
 }
 
 /* run_at or delay, not both. */
@@ -82,21 +75,41 @@ pawl_start_time(EnqueueRequest *request, const TimestampTz *run_at, const Interv
 																  IntervalPGetDatum(delay)));
 }
 
-/* It is added to a time at the first claim, where nothing may fail: so it has a limit that no calendar reaches. */
-void
-pawl_check_timeout(const Interval *timeout)
+/* It is added to a time later, at a first claim even where nothing may fail: so it has a limit that no calendar reaches. */
+static void
+check_interval(const char *argument, const Interval *value, const char *hint)
 {
 	Interval	none = {0};
 	Interval	most = {.month = 12 * 10000};
 
-	if (DatumGetBool(DirectFunctionCall2(interval_gt, IntervalPGetDatum(timeout), IntervalPGetDatum(&none)))
-		&& DatumGetBool(DirectFunctionCall2(interval_le, IntervalPGetDatum(timeout), IntervalPGetDatum(&most))))
+	if (value == NULL
+		|| (DatumGetBool(DirectFunctionCall2(interval_gt, IntervalPGetDatum(value), IntervalPGetDatum(&none)))
+			&& DatumGetBool(DirectFunctionCall2(interval_le, IntervalPGetDatum(value), IntervalPGetDatum(&most)))))
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("timeout must be positive, and at most 10000 years"),
-			 errdetail("It is %s.", DatumGetCString(DirectFunctionCall1(interval_out, IntervalPGetDatum(timeout)))),
-			 errhint("It counts from the first start, waits included. Leave it out for no limit.")));
+			 errmsg("%s must be positive, and at most 10000 years", argument),
+			 errdetail("It is %s.", DatumGetCString(DirectFunctionCall1(interval_out, IntervalPGetDatum(value)))),
+			 errhint("%s", hint)));
+}
+
+/* replace, and what goes with it. */
+static void
+check_replacing(const EnqueueRequest *request)
+{
+	if (request->on_duplicate == REPLACE_EXISTING && request->deduplication_id == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("on_duplicate => 'replace' needs a deduplication_id"),
+				 errdetail("It replaces what holds that id and has not started."),
+				 errhint("Give deduplication_id => what the calls that replace one another have in common.")));
+	if (request->on_duplicate != REPLACE_EXISTING && request->max_delay != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("max_delay needs on_duplicate => 'replace'"),
+				 errdetail("It is how long further calls may put off the start."),
+				 errhint("Give on_duplicate => 'replace', or leave max_delay out.")));
+	check_interval("max_delay", request->max_delay, "It counts from the first call. Leave it out, and every call may put off the start again.");
 }
 
 /*
@@ -113,7 +126,7 @@ wait_for_others(const char *index_name, int nkeys, const Oid *procedures, const 
 		TupleTableSlot *slot = table_slot_create(heap, NULL);
 		TransactionId other = InvalidTransactionId;
 		SnapshotData dirty;
-		ScanKeyData keys[2];
+		ScanKeyData keys[3];
 		IndexScanDesc scan;
 
 		InitDirtySnapshot(dirty);
@@ -158,6 +171,19 @@ prepare(const char *sql, int count, Oid *types)
 
 #define PLAIN_COLUMNS 18
 #define INSERT_COLUMNS 22
+
+/* What is written, by the numbers of the parameters below. */
+typedef struct Row
+{
+	Datum		values[INSERT_COLUMNS];
+	char		nulls[INSERT_COLUMNS];
+} Row;
+
+static Oid row_types[INSERT_COLUMNS] = {
+	INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT4OID, INT4OID, INT4OID, BOOLOID, TEXTOID,
+	TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, JSONBOID, JSONBOID, JSONBOID, INTERVALOID, INT8OID, TIMESTAMPTZOID, BOOLOID
+};
+
 #define INSERT(columns, values) \
 	"INSERT INTO pawl.workflow (workflow_key, ready_key, rank, run_at, due_at, queue_id, priority, workflow_version, pinned, status," \
 	" workflow_id, workflow_name, partition_key, deduplication_id, enqueued_by, headers, attributes, input" columns ")" \
@@ -165,8 +191,21 @@ prepare(const char *sql, int count, Oid *types)
 #define PLAIN INSERT("", "")
 #define WHOLE INSERT(", timeout, parent_key, deadline_at, detached", ", $19, $20, $21, $22")
 
+/* All but what it is called: another call takes the place of the one before it. */
+#define REPLACE \
+	"UPDATE pawl.workflow w SET ready_key = $2, rank = $3, run_at = $4, due_at = $5, priority = $7, workflow_version = $8, pinned = $9, status = $10," \
+	" partition_key = $13, enqueued_by = $15, headers = $16, attributes = $17, input = $18, timeout = $19" \
+	" WHERE w.workflow_key OPERATOR(pg_catalog.=) $1"
+
+/* SERIALIZABLE keeps its own snapshot, and its 40001. */
+static int
+execute(SPIPlanPtr plan, Datum *values, const char *nulls)
+{
+	return IsolationIsSerializable() ? SPI_execute_plan(plan, values, nulls, false, 0) : pawl_execute_latest(plan, values, nulls);
+}
+
 static bool
-insert(Datum *values, const char *nulls, bool may_conflict)
+insert(Row *row, bool may_conflict)
 {
 	static SPIPlanPtr plans[2][2];
 	static const char *const texts[2][2] = {
@@ -174,42 +213,46 @@ insert(Datum *values, const char *nulls, bool may_conflict)
 		{WHOLE, WHOLE " ON CONFLICT DO NOTHING"}
 	};
 	/* Nearly every workflow has none of the last four, and each column that is handed over costs something. */
-	bool		whole = nulls[18] == ' ' || nulls[19] == ' ' || nulls[20] == ' ';
+	bool		whole = row->nulls[18] == ' ' || row->nulls[19] == ' ' || row->nulls[20] == ' ';
 	SPIPlanPtr *plan = &plans[whole][may_conflict];
 	int			result;
 
 	if (*plan == NULL)
-		*plan = prepare(texts[whole][may_conflict], whole ? INSERT_COLUMNS : PLAIN_COLUMNS,
-						((Oid[]) {INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT4OID, INT4OID, INT4OID, BOOLOID, TEXTOID,
-								  TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, JSONBOID, JSONBOID, JSONBOID, INTERVALOID, INT8OID, TIMESTAMPTZOID,
-								  BOOLOID}));
-	/* SERIALIZABLE keeps its own snapshot, and its 40001. */
-	if (may_conflict && !IsolationIsSerializable())
-		result = pawl_execute_latest(*plan, values, nulls);
+		*plan = prepare(texts[whole][may_conflict], whole ? INSERT_COLUMNS : PLAIN_COLUMNS, row_types);
+	if (may_conflict)
+		result = execute(*plan, row->values, row->nulls);
 	else
-		result = SPI_execute_plan(*plan, values, nulls, false, 0);
+		result = SPI_execute_plan(*plan, row->values, row->nulls, false, 0);
 	if (result != SPI_OK_INSERT)
 		elog(ERROR, "could not insert into pawl.workflow: %s", SPI_result_code_string(result));
 	return SPI_processed > 0;
 }
 
+static bool
+insert_new(void *row)
+{
+	return insert(row, true);
+}
+
 /*
- * The same for a REPEATABLE READ caller. Somebody may still insert and commit the same key between wait_for_others and this insert's snapshot,
- * or while it waits for him: that is a 40001 that the caller could do nothing about but begin anew. So the insert is a subtransaction here, at
- * the price of a transaction id. False: he was faster, or the row is there.
+ * For a REPEATABLE READ caller. Somebody may still commit the same key between wait_for_others and this statement's snapshot, or while it waits
+ * for him: that is a 40001 that the caller could do nothing about but begin anew. So the statement is a subtransaction here, at the price of a
+ * transaction id. False: he was faster, or the row is there.
  */
 static bool
-insert_repeatably(Datum *values, const char *nulls)
+repeatably(bool (*attempt) (void *), void *argument)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
-	volatile bool inserted = false;
+	volatile bool done = false;
 
+	if (!IsolationUsesXactSnapshot() || IsolationIsSerializable())
+		return attempt(argument);
 	BeginInternalSubTransaction(NULL);
 	MemoryContextSwitchTo(context);
 	PG_TRY();
 	{
-		inserted = insert(values, nulls, true);
+		done = attempt(argument);
 		ReleaseCurrentSubTransaction();
 		MemoryContextSwitchTo(context);
 		CurrentResourceOwner = owner;
@@ -227,10 +270,10 @@ insert_repeatably(Datum *values, const char *nulls)
 		if (error->sqlerrcode != ERRCODE_T_R_SERIALIZATION_FAILURE)
 			ReThrowError(error);
 		FreeErrorData(error);
-		inserted = false;
+		done = false;
 	}
 	PG_END_TRY();
-	return inserted;
+	return done;
 }
 
 /* The first column of the first row, as text; NULL: no row. */
@@ -272,24 +315,26 @@ ended_name(text *id)
 	return look_up(plan, values);
 }
 
+/* Who else holds a deduplication_id: the one that is yet to start before those that a newer one was enqueued beside. */
 static text *
-holder(int32 queue_id, text *deduplication_id)
+find_holder(int32 queue_id, text *deduplication_id, int64 but)
 {
 	static SPIPlanPtr plan = NULL;
-	Datum		values[2] = {Int32GetDatum(queue_id), PointerGetDatum(deduplication_id)};
+	Datum		values[3] = {Int32GetDatum(queue_id), PointerGetDatum(deduplication_id), Int64GetDatum(but)};
 
 	if (plan == NULL)
 		plan = prepare("SELECT w.workflow_id FROM pawl.workflow w WHERE w.queue_id OPERATOR(pg_catalog.=) $1"
-					   " AND w.deduplication_id OPERATOR(pg_catalog.=) $2", 2, ((Oid[]) {INT4OID, TEXTOID}));
+					   " AND w.deduplication_id OPERATOR(pg_catalog.=) $2 AND w.workflow_key OPERATOR(pg_catalog.<>) $3"
+					   " ORDER BY w.deduplication_started, w.workflow_key DESC LIMIT 1", 3, ((Oid[]) {INT4OID, TEXTOID, INT8OID}));
 	return look_up(plan, values);
 }
 
 static void
-execute_by_key(const char *sql, SPIPlanPtr *plan, int count, Oid *types, Datum *values)
+execute_by_key(const char *sql, SPIPlanPtr *plan, int count, Oid *types, Datum *values, const char *nulls)
 {
 	if (*plan == NULL)
 		*plan = prepare(sql, count, types);
-	if (SPI_execute_plan(*plan, values, NULL, false, 0) < 0)
+	if (execute(*plan, values, nulls) < 0)
 		elog(ERROR, "could not write to pawl's tables");
 }
 
@@ -312,6 +357,142 @@ existing(const EnqueueRequest *request, text *id, text *name)
 				 errdetail("An id is remembered as long as its workflow is."),
 				 errhint("Give on_existing => 'return' to have its id, or 'skip' for NULL.")));
 	return request->on_existing == SKIP_EXISTING ? NULL : id;
+}
+
+/* And for a deduplication_id that is taken. */
+static text *
+duplicate(const EnqueueRequest *request, text *holder)
+{
+	if (request->on_duplicate == RAISE_EXISTING)
+		ereport(ERROR,
+				(errcode(ERRCODE_PAWL_ID_EXISTS),
+				 errmsg("deduplication_id \"%s\" is taken in queue \"%s\"", text_to_cstring(request->deduplication_id), request->queue),
+				 errdetail("Workflow \"%s\" has it, and has not ended.", text_to_cstring(holder)),
+				 errhint("Give on_duplicate => 'return' to have its id, or 'skip' for NULL.")));
+	return request->on_duplicate == SKIP_EXISTING ? NULL : holder;
+}
+
+/* When it may start. ready_key is what it gets if that is at once. */
+static void
+set_start(const EnqueueRequest *request, TimestampTz first_call, int64 ready_key, Row *row)
+{
+	TimestampTz run_at = request->run_at;
+	bool		delayed;
+
+	if (request->max_delay != NULL)
+		run_at = Min(run_at, DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval, TimestampTzGetDatum(first_call),
+																	 IntervalPGetDatum(request->max_delay))));
+	delayed = request->has_run_at && run_at > GetCurrentTimestamp();
+	row->values[1] = Int64GetDatum(ready_key);
+	row->nulls[1] = delayed ? 'n' : ' ';
+	row->values[3] = TimestampTzGetDatum(run_at);
+	row->nulls[3] = request->has_run_at ? ' ' : 'n';
+	/* A deadline may come before the start: then it is claimed, and fails. */
+	row->values[4] = TimestampTzGetDatum(request->has_deadline ? Min(run_at, request->deadline_at) : run_at);
+	row->nulls[4] = delayed ? ' ' : 'n';
+	row->values[9] = CStringGetTextDatum(delayed ? "delayed" : "enqueued");
+}
+
+/* All that may fail for want of memory comes before the row is written. */
+static void
+mark(const EnqueueRequest *request, const Row *row)
+{
+	bool		delayed = row->nulls[1] == 'n';
+
+	pawl_mark(DatumGetInt32(row->values[5]), DatumGetInt64(row->values[2]), delayed ? 0 : DatumGetInt64(row->values[1]),
+			  delayed ? DatumGetTimestampTz(row->values[4]) : DT_NOBEGIN, request->workflow_name,
+			  request->pinned ? request->workflow_version : 0, request->partition_key != NULL);
+}
+
+/* Who holds a deduplication_id and, as far as was known when it was looked for, has not started; locked. */
+typedef struct Holder
+{
+	Datum	   *index_key;		/* queue_id, deduplication_id */
+	int64		key;
+	text	   *id;
+	char	   *name;
+	int64		rank;
+	int64		ready_key;		/* 0: it is delayed */
+	TimestampTz created_at;
+	bool		partitioned;
+	bool		apart;			/* its input is in pawl.payload */
+	bool		over;			/* it has started, or is to be cancelled */
+} Holder;
+
+static bool
+lock_holder(void *argument)
+{
+	static SPIPlanPtr plan = NULL;
+	Holder	   *holder = argument;
+	Datum		row[9];
+	bool		nulls[9];
+
+	if (plan == NULL)
+		plan = prepare("SELECT w.workflow_key, w.workflow_id, w.workflow_name, w.rank, w.ready_key, w.created_at, w.partition_key IS NOT NULL,"
+					   " w.input IS NULL, w.started_at IS NOT NULL OR EXISTS (SELECT FROM pawl.cancel_request r"
+					   " WHERE r.workflow_key OPERATOR(pg_catalog.=) w.workflow_key)"
+					   " FROM pawl.workflow w WHERE w.queue_id OPERATOR(pg_catalog.=) $1 AND w.deduplication_id OPERATOR(pg_catalog.=) $2"
+					   " AND NOT w.deduplication_started FOR UPDATE OF w", 2, ((Oid[]) {INT4OID, TEXTOID}));
+	if (execute(plan, holder->index_key, NULL) != SPI_OK_SELECT)
+		elog(ERROR, "could not look for a workflow");
+	if (SPI_processed == 0)
+		return false;
+	heap_deform_tuple(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, row, nulls);
+	holder->key = DatumGetInt64(row[0]);
+	holder->id = DatumGetTextPCopy(row[1]);
+	holder->name = TextDatumGetCString(row[2]);
+	holder->rank = DatumGetInt64(row[3]);
+	holder->ready_key = nulls[4] ? 0 : DatumGetInt64(row[4]);
+	holder->created_at = DatumGetTimestampTz(row[5]);
+	holder->partitioned = DatumGetBool(row[6]);
+	holder->apart = DatumGetBool(row[7]);
+	holder->over = DatumGetBool(row[8]);
+	return true;
+}
+
+/*
+ * This call takes the place of the one that holds the deduplication_id and has not started: its row becomes this one's, and keeps its ids. A
+ * claim passes by the row while it is locked, and whoever has claimed it meanwhile is waited for; then it is not found any more. A worker never
+ * waits for this lock. Answers the holder's id; NULL: nobody stands in the way now, a new workflow is to be enqueued.
+ */
+static text *
+replace(const EnqueueRequest *request, Row *row)
+{
+	static SPIPlanPtr pass_plan = NULL;
+	static SPIPlanPtr replace_plan = NULL;
+	static SPIPlanPtr payload_plan = NULL;
+	int32		queue_id = DatumGetInt32(row->values[5]);
+	Holder		holder = {.index_key = (Datum[]) {row->values[5], row->values[13]}};
+	bool		found;
+
+	pawl_begin_locking();
+	found = repeatably(lock_holder, &holder);
+	pawl_end_locking(queue_id, holder.rank, found && !holder.partitioned ? holder.ready_key : 0);
+	if (!found)
+		return NULL;
+	if (holder.over)
+	{
+		/* It was resumed, or is about to be cancelled: its input is not this call's to change. */
+		execute_by_key("UPDATE pawl.workflow w SET deduplication_started = true WHERE w.workflow_key OPERATOR(pg_catalog.=) $1", &pass_plan, 1,
+					   ((Oid[]) {INT8OID}), ((Datum[]) {Int64GetDatum(holder.key)}), NULL);
+		return NULL;
+	}
+	if (strcmp(holder.name, request->workflow_name) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_PAWL_ID_EXISTS),
+				 errmsg("deduplication_id \"%s\" is taken in queue \"%s\" by a workflow with another name",
+						text_to_cstring(request->deduplication_id), request->queue),
+				 errdetail("Workflow \"%s\" is a \"%s\", not a \"%s\".", text_to_cstring(holder.id), holder.name, request->workflow_name),
+				 errhint("Put the workflow_name into the deduplication_id.")));
+	row->values[0] = Int64GetDatum(holder.key);
+	/* What could start already keeps its place in the queue. */
+	set_start(request, holder.created_at, holder.ready_key != 0 ? holder.ready_key : nextval_internal(pawl_relation("key_seq"), false), row);
+	mark(request, row);
+	execute_by_key(REPLACE, &replace_plan, INSERT_COLUMNS, row_types, row->values, row->nulls);
+	if (holder.apart)
+		execute_by_key("DELETE FROM pawl.payload p WHERE p.workflow_key OPERATOR(pg_catalog.=) $1 AND p.name OPERATOR(pg_catalog.=) 'input'",
+					   &payload_plan, 1, ((Oid[]) {INT8OID}), row->values, NULL);
+	return holder.id;
 }
 
 static void
@@ -356,8 +537,8 @@ check(const EnqueueRequest *request, int32 *queue_id)
 				 errdetail("Its access is narrowed to other workflow names or queues."),
 				 errhint("Grant it with: SELECT pawl.grant_access(%s, 'enqueue', workflow_name => %s);",
 						 quote_literal_cstr(pawl_user_name(request->role)), quote_literal_cstr(request->workflow_name))));
-	if (request->timeout != NULL)
-		pawl_check_timeout(request->timeout);
+	check_interval("timeout", request->timeout, "It counts from the first start, waits included. Leave it out for no limit.");
+	check_replacing(request);
 	if (!pawl_handler_known(request->workflow_name))
 	{
 		if (pawl_require_handler)
@@ -380,17 +561,14 @@ pawl_enqueue(const EnqueueRequest *request, int64 *new_key)
 	static SPIPlanPtr delete_plan = NULL;
 	static SPIPlanPtr payload_plan = NULL;
 	MemoryContext caller = CurrentMemoryContext;
-	TimestampTz now = GetCurrentTimestamp();
+	bool		replaces = request->on_duplicate == REPLACE_EXISTING;
+	bool		deduplicates = request->deduplication_id != NULL && !replaces;
 	int32		queue_id;
-	int64		rank = 2 * (int64) request->priority + 1;
 	int64		key;
-	bool		delayed = request->has_run_at && request->run_at > now;
-	bool		apart = false;
+	bool		apart;
 	text	   *id = request->workflow_id;
 	PawlOwner	owner;
-	bool		repeatable;
-	Datum		values[INSERT_COLUMNS];
-	char		nulls[INSERT_COLUMNS];
+	Row			row;
 
 	check(request, &queue_id);
 	apart = VARSIZE(request->input) > PAWL_INLINE_PAYLOAD;
@@ -399,115 +577,100 @@ pawl_enqueue(const EnqueueRequest *request, int64 *new_key)
 	key = nextval_internal(pawl_relation("key_seq"), false);
 
 	*new_key = key;
-	memset(nulls, ' ', sizeof(nulls));
-	values[0] = Int64GetDatum(key);
-	values[1] = Int64GetDatum(key);
-	values[2] = Int64GetDatum(rank);
-	values[3] = TimestampTzGetDatum(request->run_at);
-	/* A deadline may come before the start: then it is claimed, and fails. */
-	values[4] = TimestampTzGetDatum(request->has_deadline ? Min(request->run_at, request->deadline_at) : request->run_at);
-	values[5] = Int32GetDatum(queue_id);
-	values[6] = Int32GetDatum(request->priority);
-	values[7] = Int32GetDatum(request->workflow_version);
-	values[8] = BoolGetDatum(request->pinned);
-	values[9] = CStringGetTextDatum(delayed ? "delayed" : "enqueued");
-	values[10] = PointerGetDatum(id);
-	values[11] = CStringGetTextDatum(request->workflow_name);
-	values[12] = PointerGetDatum(request->partition_key);
-	values[13] = PointerGetDatum(request->deduplication_id);
-	values[14] = CStringGetTextDatum(pawl_user_name(pawl_outer_role()));
-	values[15] = PointerGetDatum(request->headers);
-	values[16] = PointerGetDatum(request->attributes);
-	values[17] = PointerGetDatum(request->input);
-	values[18] = IntervalPGetDatum(request->timeout);
-	values[19] = Int64GetDatum(request->parent_key);
-	values[20] = TimestampTzGetDatum(request->deadline_at);
-	values[21] = BoolGetDatum(request->detached);
-	if (delayed)
-		nulls[1] = 'n';
-	if (!request->has_run_at)
-		nulls[3] = 'n';
-	if (!delayed)
-		nulls[4] = 'n';
+	memset(row.nulls, ' ', sizeof(row.nulls));
+	row.values[0] = Int64GetDatum(key);
+	row.values[2] = Int64GetDatum(2 * (int64) request->priority + 1);
+	row.values[5] = Int32GetDatum(queue_id);
+	row.values[6] = Int32GetDatum(request->priority);
+	row.values[7] = Int32GetDatum(request->workflow_version);
+	row.values[8] = BoolGetDatum(request->pinned);
+	row.values[10] = PointerGetDatum(id);
+	row.values[11] = CStringGetTextDatum(request->workflow_name);
+	row.values[12] = PointerGetDatum(request->partition_key);
+	row.values[13] = PointerGetDatum(request->deduplication_id);
+	row.values[14] = CStringGetTextDatum(pawl_user_name(pawl_outer_role()));
+	row.values[15] = PointerGetDatum(request->headers);
+	row.values[16] = PointerGetDatum(request->attributes);
+	row.values[17] = PointerGetDatum(request->input);
+	row.values[18] = IntervalPGetDatum(request->timeout);
+	row.values[19] = Int64GetDatum(request->parent_key);
+	row.values[20] = TimestampTzGetDatum(request->deadline_at);
+	row.values[21] = BoolGetDatum(request->detached);
 	if (!request->pinned)
-		nulls[7] = 'n';
+		row.nulls[7] = 'n';
 	if (request->partition_key == NULL)
-		nulls[12] = 'n';
+		row.nulls[12] = 'n';
 	if (request->deduplication_id == NULL)
-		nulls[13] = 'n';
+		row.nulls[13] = 'n';
 	if (request->headers == NULL)
-		nulls[15] = 'n';
+		row.nulls[15] = 'n';
 	if (request->attributes == NULL)
-		nulls[16] = 'n';
+		row.nulls[16] = 'n';
 	if (apart)
-		nulls[17] = 'n';
+		row.nulls[17] = 'n';
 	if (request->timeout == NULL)
-		nulls[18] = 'n';
+		row.nulls[18] = 'n';
 	if (request->parent_key == 0)
-		nulls[19] = 'n';
+		row.nulls[19] = 'n';
 	if (!request->has_deadline)
-		nulls[20] = 'n';
-
-	/* All that may fail for want of memory comes before the insert. */
-	pawl_mark(queue_id, rank, delayed ? 0 : key, delayed ? DatumGetTimestampTz(values[4]) : DT_NOBEGIN, request->workflow_name,
-			  request->pinned ? request->workflow_version : 0, request->partition_key != NULL);
+		row.nulls[20] = 'n';
+	set_start(request, GetCurrentTransactionStartTimestamp(), key, &row);
+	mark(request, &row);
 
 	pawl_become_owner(&owner);
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
-	repeatable = IsolationUsesXactSnapshot() && !IsolationIsSerializable();
 	for (int attempt = 1;; attempt++)
 	{
 		text	   *name = NULL;
+		text	   *holder = NULL;
 		bool		inserted;
 
 		if (request->workflow_id == NULL && request->deduplication_id == NULL)
 		{
 			/* A generated id conflicts with nothing. */
-			(void) insert(values, nulls, false);
+			(void) insert(&row, false);
 			break;
 		}
-		if (repeatable)
+		if (IsolationUsesXactSnapshot() && !IsolationIsSerializable())
 		{
 			if (request->workflow_id != NULL)
-				wait_for_others("workflow_workflow_id_idx", 1, ((Oid[]) {F_TEXTEQ}), &values[10]);
+				wait_for_others("workflow_workflow_id_idx", 1, ((Oid[]) {F_TEXTEQ}), &row.values[10]);
 			if (request->deduplication_id != NULL)
-				wait_for_others("workflow_deduplication_idx", 2, ((Oid[]) {F_INT4EQ, F_TEXTEQ}), ((Datum[]) {values[5], values[13]}));
+				wait_for_others("workflow_deduplication_idx", 3, ((Oid[]) {F_INT4EQ, F_TEXTEQ, F_INT8EQ}),
+								((Datum[]) {row.values[5], row.values[13], Int64GetDatum(0)}));
 		}
-		inserted = repeatable ? insert_repeatably(values, nulls) : insert(values, nulls, true);
+		/* For SERIALIZABLE no look before the insert: that would be a false serialization failure. */
+		if (deduplicates && request->workflow_id == NULL && !IsolationIsSerializable())
+			holder = find_holder(queue_id, request->deduplication_id, key);
+		inserted = holder == NULL && repeatably(insert_new, &row);
+
+		/* The indexes know of those that are yet to start, and of unfinished ids; the others are looked for now that nobody can come in between. */
+		if (request->workflow_id != NULL && !inserted)
+			name = unfinished_name(id);
+		if (request->workflow_id != NULL && name == NULL)
+			name = ended_name(id);
+		if (deduplicates && name == NULL && holder == NULL)
+			holder = find_holder(queue_id, request->deduplication_id, key);
+		if (inserted && name == NULL && holder == NULL)
+			break;
 		if (inserted)
-		{
-			/* No look before the insert: that would be a false serialization failure. */
-			if (request->workflow_id == NULL || (name = ended_name(id)) == NULL)
-				break;
 			execute_by_key("DELETE FROM pawl.workflow w WHERE w.workflow_key OPERATOR(pg_catalog.=) $1", &delete_plan, 1, ((Oid[]) {INT8OID}),
-						   values);
-			id = existing(request, id, name);
-			apart = false;
-			*new_key = 0;
-			break;
-		}
-		if (request->workflow_id != NULL && ((name = unfinished_name(id)) != NULL || (name = ended_name(id)) != NULL))
+						   row.values, NULL);
+		if (name != NULL || holder != NULL)
 		{
-			id = existing(request, id, name);
+			id = name != NULL ? existing(request, id, name) : duplicate(request, holder);
 			apart = false;
 			*new_key = 0;
 			break;
 		}
-		if (request->deduplication_id != NULL && (name = holder(queue_id, request->deduplication_id)) != NULL)
+		if (replaces && (holder = replace(request, &row)) != NULL)
 		{
-			if (request->on_duplicate == RAISE_EXISTING)
-				ereport(ERROR,
-						(errcode(ERRCODE_PAWL_ID_EXISTS),
-						 errmsg("deduplication_id \"%s\" is taken in queue \"%s\"", text_to_cstring(request->deduplication_id), request->queue),
-						 errdetail("Workflow \"%s\" has it, and has not ended.", text_to_cstring(name)),
-						 errhint("Give on_duplicate => 'return' to have its id, or 'skip' for NULL.")));
-			id = request->on_duplicate == SKIP_EXISTING ? NULL : name;
-			apart = false;
+			id = holder;
 			*new_key = 0;
 			break;
 		}
-		/* The one in the way has ended or gone meanwhile. */
+		/* The one in the way has started, ended or gone meanwhile. */
 		if (attempt == ATTEMPTS)
 			ereport(ERROR,
 					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
@@ -517,7 +680,7 @@ pawl_enqueue(const EnqueueRequest *request, int64 *new_key)
 	}
 	if (apart)
 		execute_by_key("INSERT INTO pawl.payload (workflow_key, name, value) VALUES ($1, 'input', $2)", &payload_plan, 2,
-					   ((Oid[]) {INT8OID, JSONBOID}), ((Datum[]) {values[0], values[17]}));
+					   ((Oid[]) {INT8OID, JSONBOID}), ((Datum[]) {row.values[0], row.values[17]}), NULL);
 	if (id != NULL && id != request->workflow_id)
 	{
 		MemoryContext spi = MemoryContextSwitchTo(caller);
@@ -584,8 +747,7 @@ pawl_enqueue_workflow_1_0(PG_FUNCTION_ARGS)
 	start_arguments(fcinfo, 6, 7, 8, &request);
 	request.deduplication_id = PG_ARGISNULL(9) ? NULL : PG_GETARG_TEXT_PP(9);
 	request.on_duplicate = pawl_on_conflict("on_duplicate", text_argument(fcinfo, 10));
-	if (!PG_ARGISNULL(11))
-		pawl_refuse_unsupported("max_delay", "Leave it out.");
+	request.max_delay = PG_ARGISNULL(11) ? NULL : PG_GETARG_INTERVAL_P(11);
 	request.partition_key = PG_ARGISNULL(12) ? NULL : PG_GETARG_TEXT_PP(12);
 	request.pinned = !PG_ARGISNULL(13);
 	request.workflow_version = PG_ARGISNULL(13) ? 0 : PG_GETARG_INT32(13);

@@ -11,7 +11,8 @@ typedef enum OnConflict
 {
 	RETURN_EXISTING,
 	RAISE_EXISTING,
-	SKIP_EXISTING
+	SKIP_EXISTING,
+	REPLACE_EXISTING			/* of a deduplication_id only */
 } OnConflict;
 
 typedef struct EnqueueRequest
@@ -26,6 +27,7 @@ typedef struct EnqueueRequest
 	TimestampTz run_at;
 	text	   *deduplication_id;
 	OnConflict	on_duplicate;
+	const Interval *max_delay;	/* from the first call; with REPLACE_EXISTING only */
 	text	   *partition_key;
 	bool		pinned;
 	int32		workflow_version;
@@ -42,9 +44,7 @@ typedef struct EnqueueRequest
 } EnqueueRequest;
 
 extern OnConflict pawl_on_conflict(const char *argument, const char *value);
-extern void pawl_refuse_unsupported(const char *argument, const char *hint);
 extern void pawl_start_time(EnqueueRequest *request, const TimestampTz *run_at, const Interval *delay);
-extern void pawl_check_timeout(const Interval *timeout);
 extern text *pawl_enqueue(const EnqueueRequest *request, int64 *new_key);
 
 #endif

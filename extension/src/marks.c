@@ -46,6 +46,8 @@ static TouchedMark touched[MAX_LANES];
 static int	ntouched = 0;
 static int	claiming_lane = -1;	/* a claim statement is under way there */
 static int64 claiming_from = 0;
+static bool locking = false;	/* an entry is being locked, nobody knows where */
+static bool locked = false;		/* entries are locked that claims pass by */
 static uint64 any_signal = 0;	/* the slot of signals that anybody may take */
 static bool everyone = false;
 static bool reset_marks = false;
@@ -211,6 +213,25 @@ pawl_touch(int lane, int64 ready_key)
 	ntouched++;
 }
 
+/* A statement locks an entry that can be claimed or becomes due. Claims pass it by from now on, and must hear of it if this transaction aborts. */
+void
+pawl_begin_locking(void)
+{
+	locking = pawl_attach();
+}
+
+/* The statement is over; ready_key 0: it locked none that has a mark. */
+void
+pawl_end_locking(int32 queue_id, int64 rank, int64 ready_key)
+{
+	if (!locking)
+		return;
+	locked = true;
+	if (ready_key != 0)
+		pawl_touch(pawl_lane(queue_id, rank), ready_key);
+	locking = false;
+}
+
 /* ---- after the end of the transaction: nothing below may raise, allocate, or take a heavyweight lock ---- */
 
 static void
@@ -340,6 +361,8 @@ report_touched(void)
 		report(touched[i].lane, touched[i].lowest);
 	if (claiming_lane >= 0)
 		report(claiming_lane, claiming_from);
+	if (locking || reset_marks)
+		pg_atomic_fetch_add_u64(&pawl_shared->reset_generation, 1);
 	wake_everyone();
 }
 
@@ -348,7 +371,7 @@ forget(void)
 {
 	nslots = nlanes = ntouched = 0;
 	claiming_lane = -1;
-	everyone = reset_marks = offers_changed = false;
+	everyone = reset_marks = offers_changed = locking = locked = false;
 }
 
 static void
@@ -387,10 +410,8 @@ transaction_ended(XactEvent event, void *arg)
 			/* This session may have read its own offers. */
 			if (offers_changed)
 				pg_atomic_fetch_add_u64(&pawl_shared->offers_generation, 1);
-			if (ntouched > 0 || claiming_lane >= 0 || (reset_marks && pawl_shared != NULL))
+			if (ntouched > 0 || claiming_lane >= 0 || locking || locked || (reset_marks && pawl_shared != NULL))
 			{
-				if (reset_marks)
-					pg_atomic_fetch_add_u64(&pawl_shared->reset_generation, 1);
 				report_touched();
 				pawl_claims_aborted();
 			}
@@ -402,7 +423,7 @@ transaction_ended(XactEvent event, void *arg)
 			 * COMMIT PREPARED may come from any session, and tells nobody: claims look everywhere while there are such transactions. Said only
 			 * now that this one is to be seen in pg_prepared_xacts: a claim that heard of it before would look there, find none, and be content.
 			 */
-			if (nslots > 0 || nlanes > 0 || ntouched > 0 || everyone || reset_marks)
+			if (nslots > 0 || nlanes > 0 || ntouched > 0 || locked || everyone || reset_marks)
 				pg_atomic_fetch_add_u64(&pawl_shared->prepare_generation, 1);
 			forget();
 			break;
@@ -437,10 +458,11 @@ subtransaction_ended(SubXactEvent event, SubTransactionId mine, SubTransactionId
 				lanes[kept++] = lanes[i];
 		nlanes = kept;
 		/* What a claim in it had locked is free now, though the transaction goes on. */
-		if (ntouched > 0 || claiming_lane >= 0)
+		if (ntouched > 0 || claiming_lane >= 0 || locking || locked)
 		{
 			report_touched();
 			claiming_lane = -1;
+			locking = false;
 			pawl_claims_aborted();
 		}
 	}

@@ -113,6 +113,8 @@ extern void pawl_mark_everyone(void);
 extern void pawl_mark_offers(void);
 extern void pawl_begin_touching(int lane, int64 from);
 extern void pawl_touch(int lane, int64 ready_key);
+extern void pawl_begin_locking(void);
+extern void pawl_end_locking(int32 queue_id, int64 rank, int64 ready_key);
 extern void pawl_mark_signal(const pg_uuid_t *worker_id);
 extern uint64 pawl_signal_hash(const pg_uuid_t *worker_id);
 extern uint64 pawl_slot_hash(int32 queue_id, const char *workflow_name);

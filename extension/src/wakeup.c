@@ -143,6 +143,39 @@ arm(const PawlSlot *slots, int nslots, bool everything, bool signals)
 }
 
 /*
+ * How many milliseconds until the first delayed or parked entry is due; -1: there is none. What is due, but locked, is passed by, as claims pass it
+ * by: whoever has locked it wakes the workers when he is done, and until then they would do nothing but look.
+ */
+static int64
+next_due(void)
+{
+	static SPIPlanPtr plans[3];
+	static const char *const texts[3] = {
+		"SELECT w.due_at FROM pawl.workflow w WHERE w.due_at IS NOT NULL ORDER BY w.due_at LIMIT 1",
+		"SELECT w.due_at FROM pawl.workflow w WHERE w.due_at <= clock_timestamp() ORDER BY w.due_at LIMIT 1 FOR UPDATE SKIP LOCKED",
+		"SELECT w.due_at FROM pawl.workflow w WHERE w.due_at > clock_timestamp() ORDER BY w.due_at LIMIT 1"
+	};
+	TimestampTz due = DT_NOEND;
+
+	for (int i = 0; i < 3; i++)
+	{
+		bool		isnull;
+
+		if (plans[i] == NULL)
+		{
+			plans[i] = SPI_prepare(texts[i], 0, NULL);
+			SPI_keepplan(plans[i]);
+		}
+		if (SPI_execute_plan(plans[i], NULL, NULL, false, 1) != SPI_OK_SELECT)
+			elog(ERROR, "could not read the next due time");
+		due = SPI_processed == 0 ? DT_NOEND : DatumGetTimestampTz(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+		if (i == 0 ? due > GetCurrentTimestamp() : SPI_processed > 0)
+			break;
+	}
+	return due == DT_NOEND ? -1 : Max(0, (due - GetCurrentTimestamp() + 999) / 1000);
+}
+
+/*
  * arm_worker(worker_id uuid, workflow_names text[], workflow_versions integer[], queues text[]) RETURNS integer
  *
  * SECURITY DEFINER with its plan settings in the declaration.
@@ -152,7 +185,6 @@ Datum
 pawl_arm_worker_1_0(PG_FUNCTION_ARGS)
 {
 	static SPIPlanPtr queue_plan = NULL;
-	static SPIPlanPtr due_plan = NULL;
 	PawlSlot	slots[PAWL_WAITER_SLOTS];
 	int			nslots;
 	bool		everything;
@@ -160,6 +192,7 @@ pawl_arm_worker_1_0(PG_FUNCTION_ARGS)
 	int32	   *queues;
 	int			nqueues;
 	int64		milliseconds = pawl_poll_interval > 0 ? pawl_poll_interval : -1;
+	int64		due_in;
 	Datum		values[1];
 	char		nulls[1];
 
@@ -179,8 +212,6 @@ pawl_arm_worker_1_0(PG_FUNCTION_ARGS)
 		queue_plan = SPI_prepare("SELECT q.queue_id FROM pawl.queue q WHERE $1 IS NULL OR q.queue_name = ANY ($1)"
 								 " UNION SELECT 0 WHERE $1 IS NULL OR 'default' = ANY ($1)", 1, types);
 		SPI_keepplan(queue_plan);
-		due_plan = SPI_prepare("SELECT w.due_at FROM pawl.workflow w WHERE w.due_at IS NOT NULL ORDER BY w.due_at LIMIT 1", 0, NULL);
-		SPI_keepplan(due_plan);
 	}
 	values[0] = PG_ARGISNULL(3) ? (Datum) 0 : PG_GETARG_DATUM(3);
 	nulls[0] = PG_ARGISNULL(3) ? 'n' : ' ';
@@ -208,17 +239,9 @@ pawl_arm_worker_1_0(PG_FUNCTION_ARGS)
 	} while (mine != NULL && pg_atomic_read_u64(&pawl_shared->offers_generation) != offer->generation);
 
 	/* What is delayed or parked: not longer than until the first of it is due. */
-	if (SPI_execute_plan(due_plan, NULL, NULL, false, 1) != SPI_OK_SELECT)
-		elog(ERROR, "could not read the next due time");
-	if (SPI_processed > 0)
-	{
-		bool		isnull;
-		TimestampTz due = DatumGetTimestampTz(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
-		int64		left = due == DT_NOEND ? PG_INT64_MAX : Max(0, (due - GetCurrentTimestamp() + 999) / 1000);
-
-		if (milliseconds < 0 ? left < PG_INT32_MAX : left < milliseconds)
-			milliseconds = left;
-	}
+	due_in = next_due();
+	if (due_in >= 0 && (milliseconds < 0 ? due_in < PG_INT32_MAX : due_in < milliseconds))
+		milliseconds = due_in;
 
 	/* What is due later than that need not wake it; with a second for the way from here to pawl.wait. */
 	if (mine != NULL)

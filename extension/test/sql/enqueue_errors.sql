@@ -47,15 +47,11 @@ SELECT pawl.enqueue_workflow('ship', run_at => now(), delay => '1 second');
 \echo :LAST_ERROR_SQLSTATE
 SELECT pawl.enqueue_workflow('ship', delay => '300000 years');
 \echo :LAST_ERROR_SQLSTATE
--- replace, max_delay: not yet. A timeout is positive, and not so long that a first claim could not add it to its time.
+-- A timeout is positive, and not so long that a first claim could not add it to its time.
 SELECT pawl.enqueue_workflow('ship', timeout => '0 s');
 \echo :LAST_ERROR_SQLSTATE
 SELECT pawl.enqueue_workflow('ship', timeout => '-1 hour');
 SELECT pawl.enqueue_workflow('ship', timeout => '10001 years');
-\echo :LAST_ERROR_SQLSTATE
-SELECT pawl.enqueue_workflow('ship', deduplication_id => 'd', on_duplicate => 'replace');
-\echo :LAST_ERROR_SQLSTATE
-SELECT pawl.enqueue_workflow('ship', deduplication_id => 'd', max_delay => '1 hour');
 \echo :LAST_ERROR_SQLSTATE
 -- deduplication_id, on_duplicate
 SELECT pawl.enqueue_workflow('ship', deduplication_id => '');
