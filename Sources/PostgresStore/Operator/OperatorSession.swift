@@ -6,13 +6,13 @@ import PostgresClient
 /// What can be asked stands in extensions, a file for each kind of object.
 package final class OperatorSession {
     private let connection: BlockingConnection
-    private let interruptDescriptor: Int32
+    /// Readable once the user wants no more: the statement that runs is then cancelled. Negative: none.
+    package var interruptDescriptor: Int32 = -1 { didSet { connection.interruptDescriptor = interruptDescriptor } }
 
     /// - Parameters:
     ///   - database: what libpq takes; empty: the PG* environment.
-    ///   - interruptDescriptor: readable once the user wants no more; the statement that runs is then cancelled.
     ///   - onNotice: what the server says beside its answers.
-    package init(database: String, interruptDescriptor: Int32 = -1, onNotice: ((String) -> Void)? = nil) throws(OperatorError) {
+    package init(database: String, onNotice: ((String) -> Void)? = nil) throws(OperatorError) {
         do throws(PostgresError) {
             connection = try BlockingConnection(
                 ConnectionOptions(
@@ -22,8 +22,6 @@ package final class OperatorSession {
         } catch {
             throw OperatorError(error, access: .observe, role: nil)
         }
-        self.interruptDescriptor = interruptDescriptor
-        connection.interruptDescriptor = interruptDescriptor
         if let onNotice {
             connection.onNotice = { onNotice([$0.message, $0.detail, $0.hint].compactMap { $0 }.joined(separator: "\n")) }
         }

@@ -14,8 +14,8 @@ enum Interrupt {
         writeEnd = ends[1]
         var action = sigaction()
         action.__sigaction_handler.sa_handler = receiveInterrupt
-        // SA_RESETHAND, which is the sign bit.
-        action.sa_flags = SA_RESTART | Int32(bitPattern: 0x8000_0000)
+        // SA_RESETHAND, which is the sign bit. Without SA_RESTART, so that a question is interrupted too.
+        action.sa_flags = Int32(bitPattern: 0x8000_0000)
         sigaction(SIGINT, &action, nil)
         return ends[0]
     }

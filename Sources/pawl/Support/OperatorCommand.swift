@@ -41,8 +41,8 @@ protocol OperatorCommand: ParsableCommand {
 extension OperatorCommand {
     func run() throws {
         do {
-            let session = try OperatorSession(
-                database: options.connectionString(), interruptDescriptor: Interrupt.descriptor(), onNotice: { Terminal.complain("note: \($0)") })
+            let session = try OperatorSession(database: options.connectionString(), onNotice: { Terminal.complain("note: \($0)") })
+            session.interruptDescriptor = Interrupt.descriptor()
             let screen = Screen(
                 json: options.json, colours: Terminal.hasColours && !options.noColor, width: Terminal.width, now: try session.now())
             try run(session, screen)

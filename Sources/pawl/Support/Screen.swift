@@ -70,9 +70,11 @@ struct Screen {
             throw CommandFailure("\(question)? There is nobody to ask: give --yes to do it unasked")
         }
         Terminal.writeError("\(question)? [y/N] ")
-        guard let answer = readLine()?.lowercased(), ["y", "yes"].contains(answer) else {
+        guard let answer = readLine() else {
+            Terminal.writeError("\n")
             throw CommandFailure("nothing was changed")
         }
+        guard ["y", "yes"].contains(answer.lowercased()) else { throw CommandFailure("nothing was changed") }
     }
 
     static func array(_ objects: [OperatorRow]) -> String {

@@ -50,7 +50,7 @@ struct WorkflowPortrait {
     private var statusDetail: String {
         let workflow = tree.workflow
         var details = [workflow["status_reason"].text, workflow["waiting_for"].text.map { "for \($0.printable)" }].compactMap { $0 }
-        if let due = workflow["wake_at"].microseconds { details.append("until \(TimeText.relative(due, now: screen.now))") }
+        if let due = workflow["wake_at"].microseconds { details.append("due \(TimeText.relative(due, now: screen.now))") }
         if workflow["completed_at"].isNull, !workflow["cancel_requested_at"].isNull {
             details.append("cancellation requested \(text("cancel_requested_at"))")
         }
@@ -80,13 +80,13 @@ struct WorkflowPortrait {
         var isHead = false
     }
 
-    private static let waits: Set<String> = ["sleep", "receive", "get_event", "await_child", "await_children"]
+    private static let waits: Set<String> = ["sleep", "receive", "get_event", "read_stream", "await_child", "await_children", "race"]
 
     private var timeline: [String] {
         let entries = entries(of: tree, indent: 0)
         guard !entries.isEmpty else { return [] }
         let titles = ["step", "kind", "status", "tries", "took"]
-        let barWidth = screen.width.map { min(40, max(10, $0 / 3)) } ?? 30
+        let barWidth = screen.width.map { min(40, max(10, $0 / 4)) } ?? 30
         let layout = TableLayout(titles: titles, rows: entries.map(\.cells), width: screen.width.map { $0 - barWidth - 4 })
         var lines = [""]
         let heading = titles.enumerated().map { TableCell(text: $1, style: .bold, isNumber: $0 >= 3) }
@@ -124,6 +124,7 @@ struct WorkflowPortrait {
         let workflow = child.workflow
         var entry = entry(
             name: "└ " + screen.text(workflow["workflow_id"]), kind: screen.text(workflow["workflow_name"]), workflow, attempts: nil, indent)
+        // What failed in it stands below.
         entry.remark = nil
         return [entry] + entries(of: child, indent: indent + 1)
     }
@@ -139,11 +140,14 @@ struct WorkflowPortrait {
         let from = row["started_at"].microseconds ?? row["created_at"].microseconds ?? start
         let to = row["completed_at"].microseconds ?? screen.now
         let style = Style.of(status)
+        let cells = [
+            TableCell(text: String(repeating: "  ", count: indent) + name), TableCell(text: kind, style: .faint),
+            TableCell(text: status, style: style), TableCell(text: attempts.map(String.init) ?? "", isNumber: true),
+            TableCell(text: TimeText.duration(max(0, to - from)), isNumber: true),
+        ]
+        let waits = Self.waits.contains(kind) || ["waiting", "retrying"].contains(status)
         return Entry(
-            cells: [
-                TableCell(text: String(repeating: "  ", count: indent) + name), TableCell(text: kind, style: .faint),
-                TableCell(text: status, style: style), TableCell(text: attempts.map(String.init) ?? "", isNumber: true), TableCell(text: TimeText.duration(max(0, to - from)), isNumber: true),
-            ], from: from, to: to, mark: Self.waits.contains(kind) || ["waiting", "retrying"].contains(status) ? "░" : "█", style: style,
+            cells: cells, from: from, to: to, mark: waits ? "░" : "█", style: style,
             remark: WorkflowErrorText(row["error"]).map { String(repeating: "  ", count: indent) + $0.sentence })
     }
 

@@ -53,8 +53,9 @@ struct WorkflowSelection: ParsableArguments {
         }
         progress.end()
         let rest = targets.count - changed.count
+        let sentence = changed.isEmpty ? "Nothing was changed: " : "\(done) \(changed.count.counted("workflow"))" + (rest > 0 ? "; " : ".")
         screen.say(
-            "\(done) \(changed.count.counted("workflow"))" + (rest > 0 ? "; \(rest.grouped) \(unchanged)." : "."),
+            sentence + (rest > 0 ? "\(rest.grouped) \(unchanged)." : ""),
             targets.map { ["workflow_id": .text($0), "changed": .boolean(changed.contains($0))] })
         if changed.isEmpty { throw ExitCode.nothing }
     }
