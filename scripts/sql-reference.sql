@@ -65,7 +65,7 @@ SELECT format(E'\n### %s\n\n```sql\n%s\n```\n\n%s', r.oid::regproc, pg_temp.sign
 FROM routine r WHERE r.access = 'work'
 ORDER BY array_position(ARRAY['register_worker', 'heartbeat', 'unregister_worker', 'claim_workflows', 'get_recorded_steps', 'record_steps', 'record_attempts', 'record_step',
     'perform_calls', 'emit_values', 'complete_workflows', 'park_workflows', 'continue_workflows', 'release_workflows', 'arm_worker', 'wait', 'arm_signals',
-    'take_signals'], r.proname::text), r.proname;
+    'take_signals', 'run_schedules'], r.proname::text), r.proname;
 \qecho
 \qecho '## Settings'
 \qecho
@@ -95,9 +95,9 @@ FROM pg_settings s WHERE s.name LIKE 'pawl.%' ORDER BY s.name COLLATE "C";
 \qecho '| 22004 | enqueue_on_change: a column that fills a {column} is NULL |'
 \qecho '| 0A000 | the argument is not supported yet |'
 \qecho '| 23505 | record_step: the step is recorded already |'
-\qecho '| 25001 | claim_workflows, perform_calls, emit_values, park_workflows or take_signals outside READ COMMITTED, or wait inside a transaction block |'
+\qecho '| 25001 | claim_workflows, perform_calls, emit_values, park_workflows, take_signals or run_schedules outside READ COMMITTED, or wait inside a transaction block |'
 \qecho '| 25006 | the server is a standby, or the transaction is read-only |'
 \qecho '| 42501 | the role lacks the access: see pawl.grant_access |'
 \qecho '| 42703 | enqueue_on_change: the table has no such column |'
-\qecho '| 42704 | grant_access, revoke_access: the role does not exist |'
-\qecho '| 42710 | create_queue: the queue exists, and the call said raise |'
+\qecho '| 42704 | grant_access, revoke_access: the role does not exist; alter_schedule and its like: the schedule does not exist |'
+\qecho '| 42710 | create_queue, create_schedule: it exists, and the call said raise |'

@@ -19,7 +19,11 @@ SET search_path = pg_catalog, pg_temp AS $$
         ('work', 'record_step', false), ('work', 'complete_workflows', false), ('work', 'park_workflows', false),
         ('work', 'release_workflows', false), ('work', 'release_unknown', false), ('work', 'arm_worker', false), ('work', 'wait', false),
         ('work', 'perform_calls', false), ('work', 'emit_values', false), ('work', 'continue_workflows', false),
-        ('work', 'arm_signals', false), ('work', 'take_signals', false)
+        ('work', 'arm_signals', false), ('work', 'take_signals', false),
+        ('operate', 'create_schedule', true), ('operate', 'alter_schedule', true), ('operate', 'pause_schedule', true),
+        ('operate', 'resume_schedule', true), ('operate', 'drop_schedule', true), ('operate', 'trigger_schedule', true),
+        ('operate', 'backfill_schedule', true), ('operate', 'next_instant', true), ('observe', 'next_instant', false),
+        ('work', 'run_schedules', false)
 $$;
 REVOKE ALL ON FUNCTION pawl.access_routines() FROM PUBLIC;
 COMMENT ON FUNCTION pawl.access_routines() IS 'Internal: the functions and procedures that each access reaches.';
@@ -135,7 +139,7 @@ COMMENT ON FUNCTION pawl.grant_access(name, text, text, text) IS
 'Grants a role an access.
 role: an existing role. Members of it have the access too; nothing is granted to PUBLIC.
 access: enqueue (start workflows, also by triggers) | send (messages) | observe (the views, payloads read NULL: input, output, error, progress) |
-inspect (the views with payloads) | operate (cancelling, resuming and moving workflows; queues, SQL handlers,
+inspect (the views with payloads) | operate (cancelling, resuming and moving workflows; queues, schedules, SQL handlers,
 releasing a restored copy) | work (the worker protocol, and nothing else).
 workflow_name, queue: narrow enqueue, send and operate to one workflow name, one queue, or both; each call adds a rule, and one that matches is enough.
 What is not about one workflow, like create_queue, needs operate without a narrowing.';

@@ -200,6 +200,34 @@ COMMENT ON COLUMN pawl.sql_handler.search_path IS 'The search_path of its maker,
 COMMENT ON COLUMN pawl.sql_handler.role_name IS 'The role as which it runs.';
 COMMENT ON COLUMN pawl.sql_handler.created_by IS 'The role that made it.';
 
+COMMENT ON COLUMN pawl.schedule.schedule_name IS 'The name of the schedule.';
+COMMENT ON COLUMN pawl.schedule.next_at IS 'The next instant; NULL: it is paused, or none comes.';
+COMMENT ON COLUMN pawl.schedule.last_at IS 'The latest instant that was enqueued.';
+COMMENT ON COLUMN pawl.schedule.created_at IS 'When it was made: the start of that transaction.';
+COMMENT ON COLUMN pawl.schedule.paused_at IS 'Since when nothing is enqueued.';
+COMMENT ON COLUMN pawl.schedule.fired IS 'How many instants were enqueued, backfilled ones too.';
+COMMENT ON COLUMN pawl.schedule.missed IS 'How many were not: they were older than catch_up, or could not be enqueued.';
+COMMENT ON COLUMN pawl.schedule.skipped IS 'How many were left out, because an earlier run had not ended.';
+COMMENT ON COLUMN pawl.schedule.priority IS 'Of its workflows.';
+COMMENT ON COLUMN pawl.schedule.workflow_version IS 'To which its workflows are pinned; NULL: to none.';
+COMMENT ON COLUMN pawl.schedule.cron IS 'At which times.';
+COMMENT ON COLUMN pawl.schedule.timezone IS 'Of which clock.';
+COMMENT ON COLUMN pawl.schedule.catch_up IS 'How late an instant may still be enqueued.';
+COMMENT ON COLUMN pawl.schedule.jitter IS 'Within what time after its instant each run starts.';
+COMMENT ON COLUMN pawl.schedule.overlap IS 'What is done while an earlier run has not ended: skip, allow or cancel.';
+COMMENT ON COLUMN pawl.schedule.workflow_name IS 'What it enqueues.';
+COMMENT ON COLUMN pawl.schedule.queue_name IS 'In which queue.';
+COMMENT ON COLUMN pawl.schedule.timeout IS 'Of its workflows.';
+COMMENT ON COLUMN pawl.schedule.partition_key IS 'Of its workflows.';
+COMMENT ON COLUMN pawl.schedule.headers IS 'Of its workflows.';
+COMMENT ON COLUMN pawl.schedule.attributes IS 'Of its workflows.';
+COMMENT ON COLUMN pawl.schedule.input IS 'Of its workflows.';
+COMMENT ON COLUMN pawl.schedule.last_workflow_id IS 'The workflow of last_at.';
+COMMENT ON COLUMN pawl.schedule.last_error IS 'Why the latest instant could not be enqueued; NULL: it could.';
+COMMENT ON COLUMN pawl.schedule.paused_by IS 'By whom; pawl: its time zone is not known any more.';
+COMMENT ON COLUMN pawl.schedule.paused_reason IS 'Why.';
+COMMENT ON COLUMN pawl.schedule.created_by IS 'The role that made it: enqueued_by of its workflows.';
+
 COMMENT ON COLUMN pawl.installation.singleton IS 'Always true: there is at most one row.';
 COMMENT ON COLUMN pawl.installation.system_identifier IS 'Of the cluster these tables last lived in.';
 COMMENT ON COLUMN pawl.installation.database_oid IS 'Of the database they last lived in.';

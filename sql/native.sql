@@ -55,6 +55,37 @@ REVOKE ALL ON FUNCTION pawl.insert_child(bigint, text, jsonb, text, text, intege
 COMMENT ON FUNCTION pawl.insert_child(bigint, text, jsonb, text, text, integer, timestamptz, interval, timestamptz, text, integer, jsonb, jsonb,
     boolean) IS 'Internal: enqueues a child whose arguments are complete. workflow_key is NULL if that id exists already.';
 
+CREATE FUNCTION pawl.next_instant(cron text, timezone text, after timestamptz) RETURNS timestamptz
+LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'pawl_next_instant_1_0';
+REVOKE ALL ON FUNCTION pawl.next_instant(text, text, timestamptz) FROM PUBLIC;
+COMMENT ON FUNCTION pawl.next_instant(text, text, timestamptz) IS
+'The first instant after a given one that cron text means in a time zone: what pawl.create_schedule would run at. NULL: none comes.
+cron: minute, hour, day of month, month and day of week, or six fields with the second before them; or @yearly, @annually, @monthly, @weekly, @daily,
+@midnight, @hourly. A field is *, a value, a range 1-5, a step */5 or 10-30/5, or a list of these; months and days of the week have names (JAN, MON), and 7 is
+Sunday too. If neither day field begins with *, one of the two is enough; otherwise both must match.
+timezone: a full name like Europe/Berlin. Where its clocks change, a time that is left out runs once, at the change, and one that comes twice runs the first
+time. Text whose hour field holds every hour goes by the time that passes instead: */15 * * * * is every quarter of an hour, the repeated hour''s too.
+after: the instant itself is not answered.
+Errors: 22023 names the field, what was found there and what it may hold.';
+
+CREATE FUNCTION pawl.instants(cron text, timezone text, after timestamptz, until timestamptz, max_instants integer) RETURNS SETOF timestamptz
+LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'pawl_instants_1_0';
+REVOKE ALL ON FUNCTION pawl.instants(text, text, timestamptz, timestamptz, integer) FROM PUBLIC;
+COMMENT ON FUNCTION pawl.instants(text, text, timestamptz, timestamptz, integer) IS
+'Internal: the instants after one time, up to and with another, in order.';
+
+CREATE FUNCTION pawl.check_scheduled(schedule pawl.schedule) RETURNS void
+LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'pawl_check_scheduled_1_0';
+REVOKE ALL ON FUNCTION pawl.check_scheduled(pawl.schedule) FROM PUBLIC;
+COMMENT ON FUNCTION pawl.check_scheduled(pawl.schedule) IS
+'Internal: refuses a schedule whose workflow the outer user could not enqueue now.';
+
+CREATE FUNCTION pawl.insert_scheduled(schedule pawl.schedule, workflow_id text, scheduled_at timestamptz, run_at timestamptz) RETURNS boolean
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'pawl_insert_scheduled_1_0';
+REVOKE ALL ON FUNCTION pawl.insert_scheduled(pawl.schedule, text, timestamptz, timestamptz) FROM PUBLIC;
+COMMENT ON FUNCTION pawl.insert_scheduled(pawl.schedule, text, timestamptz, timestamptz) IS
+'Internal: enqueues the workflow of a schedule, in the name of who made that. False: this id exists.';
+
 CREATE FUNCTION pawl.enqueue_on_change() RETURNS trigger LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'pawl_enqueue_on_change_1_0';
 REVOKE ALL ON FUNCTION pawl.enqueue_on_change() FROM PUBLIC;
 COMMENT ON FUNCTION pawl.enqueue_on_change() IS

@@ -92,6 +92,8 @@ CREATE INDEX workflow_due_at_idx ON pawl.workflow (due_at) WHERE due_at IS NOT N
 CREATE INDEX workflow_deadline_at_idx ON pawl.workflow (deadline_at) WHERE deadline_at IS NOT NULL;
 CREATE INDEX workflow_parent_key_idx ON pawl.workflow (parent_key) WHERE parent_key IS NOT NULL;
 CREATE INDEX workflow_created_at_idx ON pawl.workflow (created_at);
+-- Whether a schedule has a run that has not ended.
+CREATE INDEX workflow_schedule_name_idx ON pawl.workflow (schedule_name) WHERE schedule_name IS NOT NULL;
 CREATE INDEX workflow_attributes_idx ON pawl.workflow USING gin (attributes jsonb_path_ops) WHERE attributes IS NOT NULL;
 
 -- Ended workflows: insert-only, partitioned by completion time. The parent has no key and no index, its partitions have: otherwise
@@ -311,6 +313,40 @@ CREATE TABLE pawl.sql_handler (
 );
 SELECT pg_catalog.pg_extension_config_dump('pawl.sql_handler', '');
 
+-- What is enqueued again and again. Any worker fires what is due, with the row locked; the instant is in the workflow's id.
+CREATE TABLE pawl.schedule (
+    schedule_name    text        NOT NULL CONSTRAINT schedule_pkey PRIMARY KEY
+                                 CONSTRAINT schedule_schedule_name_length CHECK (schedule_name <> '' AND octet_length(schedule_name) <= 128),
+    next_at          timestamptz,                   -- the next instant; NULL: paused, or none comes
+    last_at          timestamptz,                   -- the latest instant that was enqueued
+    created_at       timestamptz NOT NULL DEFAULT pg_catalog.now(),
+    paused_at        timestamptz,
+    fired            bigint      NOT NULL DEFAULT 0,
+    missed           bigint      NOT NULL DEFAULT 0,
+    skipped          bigint      NOT NULL DEFAULT 0,
+    priority         integer     NOT NULL DEFAULT 0,
+    workflow_version integer,
+    cron             text        NOT NULL,
+    timezone         text        NOT NULL,
+    catch_up         interval    NOT NULL CONSTRAINT schedule_catch_up_positive CHECK (catch_up >= interval '0'),
+    jitter           interval    NOT NULL CONSTRAINT schedule_jitter_positive CHECK (jitter >= interval '0'),
+    overlap          text        NOT NULL CONSTRAINT schedule_overlap CHECK (overlap IN ('skip', 'allow', 'cancel')),
+    workflow_name    text        NOT NULL,
+    queue_name       text        NOT NULL,          -- not its id: a queue may be dropped and made again
+    timeout          interval,
+    partition_key    text,
+    headers          jsonb,
+    attributes       jsonb,
+    input            jsonb       NOT NULL,
+    last_workflow_id text,
+    last_error       text,                          -- why the latest instant was not enqueued
+    paused_by        text,
+    paused_reason    text,
+    created_by       text        NOT NULL
+) WITH (fillfactor = 50);
+SELECT pg_catalog.pg_extension_config_dump('pawl.schedule', '');
+CREATE INDEX schedule_next_at_idx ON pawl.schedule (next_at) WHERE next_at IS NOT NULL;
+
 -- What people did: who, when, what, to which object, and why. In the transaction that did it; nothing reads it but people.
 CREATE TABLE pawl.audit_entry (
     audit_key    bigint      NOT NULL DEFAULT pg_catalog.nextval('pawl.key_seq') CONSTRAINT audit_entry_pkey PRIMARY KEY,
@@ -369,6 +405,7 @@ COMMENT ON TABLE pawl.waiter IS 'Steps that wait for something of another workfl
 COMMENT ON TABLE pawl.signal IS 'Something happened at a workflow, and nobody has looked yet.';
 COMMENT ON TABLE pawl.cancel_request IS 'Cancellations asked for, and not yet in the row of their workflow.';
 COMMENT ON TABLE pawl.audit_entry IS 'What people did to workflows, queues, schedules and the rest. Read pawl.audit.';
+COMMENT ON TABLE pawl.schedule IS 'Schedules. Read pawl.schedules.';
 COMMENT ON TABLE pawl.sql_handler IS 'Workflows that are one SQL function.';
 COMMENT ON TABLE pawl.worker IS 'Workers, and for a day the ended ones. Read pawl.workers.';
 COMMENT ON TABLE pawl.worker_handler IS 'What each worker can run. Read pawl.handlers.';

@@ -175,7 +175,7 @@ REVOKE ALL ON FUNCTION pawl.forget_signals(uuid[]) FROM PUBLIC;
 COMMENT ON FUNCTION pawl.forget_signals(uuid[]) IS 'Internal: drops the signals that were routed to ended workers. Answers whether some are left, locked by another.';
 
 CREATE FUNCTION pawl.reclaim_lost_workflows(worker_id uuid, impatient boolean) RETURNS integer LANGUAGE plpgsql SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp AS $$
+SET search_path = pg_catalog, pg_temp SET enable_seqscan = on SET enable_bitmapscan = on AS $$
 #variable_conflict use_column
 DECLARE
     me ALIAS FOR $1;
@@ -366,11 +366,6 @@ SET search_path = pg_catalog, pg_temp SET jit = off SET enable_seqscan = off SET
 DECLARE
     served text[];
 BEGIN
-    -- Nearly always there is none, and this look at an empty index is all.
-    PERFORM FROM pawl.workflow w WHERE w.crashes >= 2 AND w.ready_key IS NOT NULL AND w.claimed_by IS NULL LIMIT 1;
-    IF NOT FOUND THEN
-        RETURN false;
-    END IF;
     SELECT k.queues INTO served FROM pawl.worker k WHERE k.worker_id = has_suspects.worker_id;
     RETURN EXISTS (
         WITH mine AS MATERIALIZED (
@@ -386,16 +381,19 @@ BEGIN
                 OR (NOT w.pinned AND w.workflow_version > m.above AND w.workflow_version < m.workflow_version))));
 END $$;
 REVOKE ALL ON FUNCTION pawl.has_suspects(uuid) FROM PUBLIC;
-COMMENT ON FUNCTION pawl.has_suspects(uuid) IS 'Internal: whether there is something for this worker to claim alone.';
+COMMENT ON FUNCTION pawl.has_suspects(uuid) IS 'Internal: whether something of what waits to be claimed alone is for this worker.';
 
+-- An idle worker's half-second: all that is looked for nearly always in vain is one statement.
 CREATE FUNCTION pawl.heartbeat(worker_id uuid, running integer, status text)
-RETURNS TABLE (alive boolean, held boolean, reclaimed integer, suspects boolean)
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+RETURNS TABLE (alive boolean, held boolean, reclaimed integer, suspects boolean, schedule_in bigint, retention boolean)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET jit = off SET enable_seqscan = off SET enable_bitmapscan = off AS $$
 #variable_conflict use_column
 DECLARE
     stale boolean;          -- the installation's own heartbeat
     hourly boolean;
     alone boolean;          -- no other worker lives, or left something
+    next_at timestamptz;    -- of a schedule
 BEGIN
     IF heartbeat.worker_id IS NULL OR running IS NULL OR heartbeat.running < 0 OR heartbeat.status IS NULL
         OR heartbeat.status NOT IN ('running', 'draining') THEN
@@ -403,17 +401,21 @@ BEGIN
             format('running is %s, status is %s.', coalesce(heartbeat.running::text, 'null'), coalesce(quote_literal(left(heartbeat.status, 64)), 'null')),
             'running is at least 0, status is running or draining.');
     END IF;
-    -- A lost standby must not make everyone look dead.
-    PERFORM set_config('synchronous_commit', 'off', true);
-    UPDATE pawl.worker w SET heartbeat_at = clock_timestamp(), running = heartbeat.running, status = heartbeat.status
-        WHERE w.worker_id = heartbeat.worker_id AND w.ended_at IS NULL;
-    alive := FOUND;
-    SELECT i.held_at IS NOT NULL, i.heartbeat_at < clock_timestamp() - interval '10 seconds', i.maintained_at < clock_timestamp() - interval '1 hour',
-            NOT EXISTS (SELECT FROM pawl.worker w WHERE w.worker_id <> heartbeat.worker_id AND (w.ended_at IS NULL OR w.reclaimed_at IS NULL))
-        INTO held, stale, hourly, alone FROM pawl.installation i;
+    WITH beat AS (
+        UPDATE pawl.worker w SET heartbeat_at = clock_timestamp(), running = heartbeat.running, status = heartbeat.status
+        WHERE w.worker_id = heartbeat.worker_id AND w.ended_at IS NULL
+        -- A lost standby must not make everyone look dead.
+        RETURNING set_config('synchronous_commit', 'off', true))
+    SELECT EXISTS (SELECT FROM beat), i.held_at IS NOT NULL, i.heartbeat_at < clock_timestamp() - interval '10 seconds',
+            i.maintained_at < clock_timestamp() - interval '1 hour',
+            NOT EXISTS (SELECT FROM pawl.worker w WHERE w.worker_id <> heartbeat.worker_id AND (w.ended_at IS NULL OR w.reclaimed_at IS NULL)),
+            EXISTS (SELECT FROM pawl.workflow w WHERE w.crashes >= 2 AND w.ready_key IS NOT NULL AND w.claimed_by IS NULL),
+            (SELECT s.next_at FROM pawl.schedule s WHERE s.next_at IS NOT NULL ORDER BY s.next_at LIMIT 1)
+        INTO alive, held, stale, hourly, alone, suspects, next_at FROM (SELECT) one LEFT JOIN pawl.installation i ON true;
     reclaimed := 0;
-    suspects := false;
+    retention := false;
     IF NOT alive THEN
+        suspects := false;
         RETURN NEXT;
         RETURN;
     END IF;
@@ -435,7 +437,12 @@ BEGIN
             RETURNING w.worker_id)
         DELETE FROM pawl.worker_handler h USING gone g WHERE h.worker_id = g.worker_id;
     END IF;
-    suspects := NOT held AND pawl.has_suspects(heartbeat.worker_id);
+    IF suspects THEN
+        suspects := NOT held AND pawl.has_suspects(heartbeat.worker_id);
+    END IF;
+    IF next_at IS NOT NULL AND NOT held AND heartbeat.status = 'running' THEN
+        schedule_in := extract(epoch FROM next_at - clock_timestamp()) * 1000000;
+    END IF;
     RETURN NEXT;
 END $$;
 REVOKE ALL ON FUNCTION pawl.heartbeat(uuid, integer, text) FROM PUBLIC;
@@ -445,7 +452,9 @@ and forgets workers that ended over a day ago.
 worker_id: as registered. running: how many workflows it runs. status: running or draining.
 Result: alive (false: it was declared dead; drop every run and register a new worker_id), held (a restored copy: nothing can be claimed until
 release_hold), reclaimed (how many workflows of dead workers it handed back), suspects (some that were there at two crashes in a row wait to be claimed
-alone: pawl.claim_workflows(..., alone => true), once nothing else runs).';
+alone: pawl.claim_workflows(..., alone => true), once nothing else runs), schedule_in (in how many microseconds a schedule is due: then call
+pawl.run_schedules, on a session of its own; NULL: none is, the database is held, or the worker is draining), retention (ended workflows are to be
+deleted; always false yet).';
 
 CREATE FUNCTION pawl.unregister_worker(worker_id uuid) RETURNS integer LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$

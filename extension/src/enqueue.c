@@ -12,6 +12,7 @@
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "commands/sequence.h"
+#include "executor/executor.h"
 #include "executor/tuptable.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
@@ -170,7 +171,7 @@ prepare(const char *sql, int count, Oid *types)
 }
 
 #define PLAIN_COLUMNS 18
-#define INSERT_COLUMNS 22
+#define INSERT_COLUMNS 24
 
 /* What is written, by the numbers of the parameters below. */
 typedef struct Row
@@ -181,7 +182,8 @@ typedef struct Row
 
 static Oid row_types[INSERT_COLUMNS] = {
 	INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT4OID, INT4OID, INT4OID, BOOLOID, TEXTOID,
-	TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, JSONBOID, JSONBOID, JSONBOID, INTERVALOID, INT8OID, TIMESTAMPTZOID, BOOLOID
+	TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, JSONBOID, JSONBOID, JSONBOID, INTERVALOID, INT8OID, TIMESTAMPTZOID, BOOLOID,
+	TEXTOID, TIMESTAMPTZOID
 };
 
 #define INSERT(columns, values) \
@@ -189,7 +191,7 @@ static Oid row_types[INSERT_COLUMNS] = {
 	" workflow_id, workflow_name, partition_key, deduplication_id, enqueued_by, headers, attributes, input" columns ")" \
 	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18" values ")"
 #define PLAIN INSERT("", "")
-#define WHOLE INSERT(", timeout, parent_key, deadline_at, detached", ", $19, $20, $21, $22")
+#define WHOLE INSERT(", timeout, parent_key, deadline_at, detached, schedule_name, scheduled_at", ", $19, $20, $21, $22, $23, $24")
 
 /* All but what it is called: another call takes the place of the one before it. */
 #define REPLACE \
@@ -212,8 +214,8 @@ insert(Row *row, bool may_conflict)
 		{PLAIN, PLAIN " ON CONFLICT DO NOTHING"},
 		{WHOLE, WHOLE " ON CONFLICT DO NOTHING"}
 	};
-	/* Nearly every workflow has none of the last four, and each column that is handed over costs something. */
-	bool		whole = row->nulls[18] == ' ' || row->nulls[19] == ' ' || row->nulls[20] == ' ';
+	/* Nearly every workflow has none of the last six, and each column that is handed over costs something. */
+	bool		whole = row->nulls[18] == ' ' || row->nulls[19] == ' ' || row->nulls[20] == ' ' || row->nulls[22] == ' ';
 	SPIPlanPtr *plan = &plans[whole][may_conflict];
 	int			result;
 
@@ -547,7 +549,7 @@ check(const EnqueueRequest *request, int32 *queue_id)
 					 errmsg("no worker ever offered to run \"%s\"", request->workflow_name),
 					 errdetail("pawl.require_handler is on."),
 					 errhint("Deploy its handler first, or set pawl.require_handler to off: then it waits for one.")));
-		if (request->parent_key == 0 && pawl_first_mention(request->workflow_name))
+		if (request->parent_key == 0 && request->schedule_name == NULL && pawl_first_mention(request->workflow_name))
 			ereport(NOTICE,
 					(errmsg("no worker ever offered to run \"%s\": it waits until one does", request->workflow_name),
 					 errhint("SELECT workflow_name FROM pawl.handlers lists what can be run.")));
@@ -588,7 +590,7 @@ pawl_enqueue(const EnqueueRequest *request, int64 *new_key)
 	row.values[11] = CStringGetTextDatum(request->workflow_name);
 	row.values[12] = PointerGetDatum(request->partition_key);
 	row.values[13] = PointerGetDatum(request->deduplication_id);
-	row.values[14] = CStringGetTextDatum(pawl_user_name(pawl_outer_role()));
+	row.values[14] = request->enqueued_by != NULL ? PointerGetDatum(request->enqueued_by) : CStringGetTextDatum(pawl_user_name(pawl_outer_role()));
 	row.values[15] = PointerGetDatum(request->headers);
 	row.values[16] = PointerGetDatum(request->attributes);
 	row.values[17] = PointerGetDatum(request->input);
@@ -596,6 +598,8 @@ pawl_enqueue(const EnqueueRequest *request, int64 *new_key)
 	row.values[19] = Int64GetDatum(request->parent_key);
 	row.values[20] = TimestampTzGetDatum(request->deadline_at);
 	row.values[21] = BoolGetDatum(request->detached);
+	row.values[22] = PointerGetDatum(request->schedule_name);
+	row.values[23] = TimestampTzGetDatum(request->scheduled_at);
 	if (!request->pinned)
 		row.nulls[7] = 'n';
 	if (request->partition_key == NULL)
@@ -614,6 +618,10 @@ pawl_enqueue(const EnqueueRequest *request, int64 *new_key)
 		row.nulls[19] = 'n';
 	if (!request->has_deadline)
 		row.nulls[20] = 'n';
+	if (request->schedule_name == NULL)
+		row.nulls[22] = 'n';
+	if (!request->has_scheduled_at)
+		row.nulls[23] = 'n';
 	set_start(request, GetCurrentTransactionStartTimestamp(), key, &row);
 	mark(request, &row);
 
@@ -909,4 +917,92 @@ pawl_insert_child_1_0(PG_FUNCTION_ARGS)
 	nulls[0] = key == 0;
 	values[1] = PointerGetDatum(id);
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(descriptor), values, nulls)));
+}
+
+/* A column of a row of pawl.schedule, 0 for NULL. */
+static Datum
+column(HeapTupleHeader schedule, const char *name, bool *isnull)
+{
+	Datum		value = GetAttributeByName(schedule, name, isnull);
+
+	return *isnull ? (Datum) 0 : value;
+}
+
+static Jsonb *
+jsonb_column(HeapTupleHeader schedule, const char *name)
+{
+	bool		isnull;
+	Datum		value = column(schedule, name, &isnull);
+
+	return isnull ? NULL : DatumGetJsonbP(value);
+}
+
+static text *
+text_column(HeapTupleHeader schedule, const char *name)
+{
+	bool		isnull;
+	Datum		value = column(schedule, name, &isnull);
+
+	return isnull ? NULL : DatumGetTextPP(value);
+}
+
+/* What a schedule enqueues. */
+static void
+scheduled_request(HeapTupleHeader schedule, EnqueueRequest *request)
+{
+	text	   *workflow_name = text_column(schedule, "workflow_name");
+	text	   *queue = text_column(schedule, "queue_name");
+	bool		isnull;
+
+	request->workflow_name = workflow_name == NULL ? NULL : text_to_cstring(workflow_name);
+	request->queue = queue == NULL ? NULL : text_to_cstring(queue);
+	request->input = jsonb_column(schedule, "input");
+	request->priority = DatumGetInt32(column(schedule, "priority", &isnull));
+	request->partition_key = text_column(schedule, "partition_key");
+	request->timeout = DatumGetIntervalP(column(schedule, "timeout", &isnull));
+	request->workflow_version = DatumGetInt32(column(schedule, "workflow_version", &isnull));
+	request->pinned = !isnull;
+	request->headers = jsonb_column(schedule, "headers");
+	request->attributes = jsonb_column(schedule, "attributes");
+}
+
+/* check_scheduled(schedule) RETURNS void: everything but the insert, with the access of who asks. */
+PG_FUNCTION_INFO_V1(pawl_check_scheduled_1_0);
+Datum
+pawl_check_scheduled_1_0(PG_FUNCTION_ARGS)
+{
+	EnqueueRequest request = {0};
+	int32		queue_id;
+
+	scheduled_request(PG_GETARG_HEAPTUPLEHEADER(0), &request);
+	request.role = pawl_outer_role();
+	check(&request, &queue_id);
+	PG_RETURN_VOID();
+}
+
+/* insert_scheduled(schedule, workflow_id, scheduled_at, run_at) RETURNS boolean */
+PG_FUNCTION_INFO_V1(pawl_insert_scheduled_1_0);
+Datum
+pawl_insert_scheduled_1_0(PG_FUNCTION_ARGS)
+{
+	EnqueueRequest request = {0};
+	HeapTupleHeader schedule;
+	int64		key;
+
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
+		elog(ERROR, "pawl.insert_scheduled needs a schedule and an id");
+	schedule = PG_GETARG_HEAPTUPLEHEADER(0);
+	scheduled_request(schedule, &request);
+	request.workflow_id = PG_GETARG_TEXT_PP(1);
+	request.on_existing = SKIP_EXISTING;
+	request.schedule_name = text_column(schedule, "schedule_name");
+	request.enqueued_by = text_column(schedule, "created_by");
+	request.has_scheduled_at = !PG_ARGISNULL(2);
+	request.scheduled_at = PG_ARGISNULL(2) ? 0 : PG_GETARG_TIMESTAMPTZ(2);
+	request.has_run_at = !PG_ARGISNULL(3);
+	request.run_at = PG_ARGISNULL(3) ? 0 : PG_GETARG_TIMESTAMPTZ(3);
+	/* Its access was checked when the schedule was made. */
+	request.role = pawl_owner();
+	(void) pawl_enqueue(&request, &key);
+	PG_RETURN_BOOL(key != 0);
 }

@@ -35,6 +35,12 @@ typedef struct EnqueueRequest
 	Jsonb	   *headers;
 	Jsonb	   *attributes;
 	Oid			role;			/* whose access counts */
+	text	   *enqueued_by;	/* NULL: the outer user */
+
+	/* Of a schedule only. */
+	text	   *schedule_name;
+	bool		has_scheduled_at;
+	TimestampTz scheduled_at;
 
 	/* Of a child only. */
 	int64		parent_key;		/* 0: it is none */

@@ -57,6 +57,8 @@ SELECT count(*) FROM $(claim 1) c, pawl.perform_calls(:'worker', array_fill(c.wo
 CREATE SCHEMA app;
 CREATE FUNCTION app.twice(jsonb) RETURNS integer LANGUAGE sql AS 'SELECT 2 * (\$1 ->> ''n'')::integer';
 SELECT pawl.create_handler('twice', 'app.twice(jsonb)');
+SELECT pawl.create_schedule('nightly', '0 2 * * *', 'ship', timezone => 'Europe/Berlin', options => '{"timeout": "1 hour", "headers": {"é": null}}');
+SELECT pawl.pause_schedule('nightly', 'tested');
 SELECT pawl.cancel_workflow('running-5', 'too late');
 SELECT count(*) FROM (SELECT workflow_key, epoch FROM pawl.workflow WHERE workflow_id = 'parked') c, pawl.park_workflows(:'worker', ARRAY[c.workflow_key], ARRAY[c.epoch], '{approval}');
 SELECT pawl.send_message('parked', '{"é": 1}', 'other', 'key');
