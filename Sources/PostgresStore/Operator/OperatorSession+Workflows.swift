@@ -140,15 +140,17 @@ extension OperatorSession {
         ).compactMap { $0["workflow_id"].text }
     }
 
-    /// The id of the new workflow.
-    package func forkWorkflow(
-        _ workflowID: String, fromStep: String?, fromFailure: Bool, newWorkflowID: String?, input: String?, version: Int?
-    ) throws(OperatorError) -> String {
-        try value(
+    /// The ids of the new workflows, in the order of the old ones; all in one transaction.
+    /// - Parameter newWorkflowID: for a single one.
+    package func forkWorkflows(
+        _ workflowIDs: [String], fromStep: String?, fromFailure: Bool, newWorkflowID: String?, input: String?, version: Int?
+    ) throws(OperatorError) -> [String] {
+        try rows(
             """
-            SELECT pawl.fork_workflow($1, from_step => $2, from_failure => $3::boolean, new_workflow_id => $4, input => $5::jsonb,
-                workflow_version => $6::integer)
-            """, workflowID, fromStep, String(fromFailure), newWorkflowID, input, version.map { String($0) }
-        ).text ?? ""
+            SELECT f.workflow_id FROM pawl.fork_workflows($1::text[], from_step => $2, from_failure => $3::boolean, new_workflow_ids => $4::text[],
+                input => $5::jsonb, workflow_version => $6::integer) f (workflow_id)
+            """, Self.array(workflowIDs), fromStep, String(fromFailure), newWorkflowID.map { Self.array([$0]) }, input, version.map { String($0) },
+            needs: .operate
+        ).compactMap { $0["workflow_id"].text }
     }
 }

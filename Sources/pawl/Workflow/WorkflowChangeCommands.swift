@@ -19,7 +19,7 @@ struct WorkflowCancelCommand: OperatorCommand {
 
     func run(_ session: OperatorSession, _ screen: Screen) throws {
         try selection.apply(
-            .cancel(reason: reason), session, screen, verb: "Cancel", done: "Asked for the cancellation of", unchanged: "had ended")
+            .cancel(reason: reason), .init(verb: "Cancel", done: "Asked for the cancellation of", unchanged: "had ended"), session, screen)
     }
 }
 
@@ -42,8 +42,8 @@ struct WorkflowResumeCommand: OperatorCommand {
 
     func run(_ session: OperatorSession, _ screen: Screen) throws {
         try selection.apply(
-            .resume(version: workflowVersion, reason: reason), session, screen, verb: "Resume", done: "Resumed",
-            unchanged: "had not ended, or had succeeded")
+            .resume(version: workflowVersion, reason: reason),
+            .init(verb: "Resume", done: "Resumed", unchanged: "had not ended, had succeeded, or had begun to compensate"), session, screen)
     }
 }
 
@@ -69,8 +69,8 @@ struct WorkflowRewindCommand: OperatorCommand {
 
     func run(_ session: OperatorSession, _ screen: Screen) throws {
         try selection.apply(
-            .rewind(fromStep: fromStep, version: workflowVersion, reason: reason), session, screen, verb: "Rewind", done: "Rewound",
-            unchanged: "had not ended")
+            .rewind(fromStep: fromStep, version: workflowVersion, reason: reason),
+            .init(verb: "Rewind", done: "Rewound", unchanged: "had not ended, or had begun to compensate"), session, screen)
     }
 }
 
@@ -85,7 +85,7 @@ struct WorkflowRedactCommand: OperatorCommand {
     @OptionGroup var options: OperatorOptions
 
     func run(_ session: OperatorSession, _ screen: Screen) throws {
-        try selection.apply(.redact, session, screen, verb: "Redact", done: "Redacted", unchanged: "had not ended")
+        try selection.apply(.redact, .init(verb: "Redact", done: "Redacted", unchanged: "had not ended"), session, screen)
     }
 }
 
@@ -100,7 +100,7 @@ struct WorkflowDeleteCommand: OperatorCommand {
     @OptionGroup var options: OperatorOptions
 
     func run(_ session: OperatorSession, _ screen: Screen) throws {
-        try selection.apply(.delete, session, screen, verb: "Delete", done: "Deleted", unchanged: "had not ended, or are awaited")
+        try selection.apply(.delete, .init(verb: "Delete", done: "Deleted", unchanged: "had not ended, or are awaited"), session, screen)
     }
 }
 
@@ -128,57 +128,5 @@ struct WorkflowMoveCommand: OperatorCommand {
             "Moved \(moved.counted("workflow")) of \(workflowName.printable) from version \(from) to \(to).",
             ["workflow_name": .text(workflowName), "from_version": .number("\(from)"), "to_version": .number("\(to)"), "moved": .number("\(moved)")])
         if moved == 0 { throw ExitCode.nothing }
-    }
-}
-
-/// `pawl workflow fork`
-struct WorkflowForkCommand: OperatorCommand {
-    static let configuration = CommandConfiguration(
-        commandName: "fork",
-        abstract: "Start new workflows from what others had done up to a step.",
-        discussion: """
-            The steps before the cut are copied with their events and streams; the new workflow runs the rest. The old one stays as it is. Without \
-            --from-step and --from-failure everything runs again.
-            """)
-
-    @Argument(help: ArgumentHelp("The workflows' ids.", valueName: "workflow-id"))
-    var ids: [String]
-
-    @Option(help: ArgumentHelp("The first step to run again.", valueName: "step-name"))
-    var fromStep: String?
-
-    @Flag(help: "Cut at the step that failed.")
-    var fromFailure = false
-
-    @Option(help: "The id of the new workflow. (default: a new one)")
-    var newID: String?
-
-    @Option(help: "The input of the new workflow: JSON, @FILE, or - for standard input. (default: the old one's)")
-    var input: String?
-
-    @Option(help: "The handler version of the new workflow. (default: the old one's)")
-    var workflowVersion: Int?
-
-    @OptionGroup var options: OperatorOptions
-
-    func validate() throws {
-        if fromStep != nil, fromFailure { throw ValidationError("give --from-step or --from-failure, not both") }
-        if newID != nil, ids.count > 1 { throw ValidationError("--new-id is for one workflow") }
-    }
-
-    func run(_ session: OperatorSession, _ screen: Screen) throws {
-        let input = try input.map(PayloadArgument.read)
-        var forks: [OperatorRow] = []
-        var progress = ProgressBar("Fork", total: ids.count > 1 ? ids.count : 0)
-        defer {
-            progress.end()
-            screen.say(forks.compactMap { $0["new_workflow_id"].text?.printable }.joined(separator: "\n"), forks)
-        }
-        for id in ids {
-            let new = try session.forkWorkflow(
-                id, fromStep: fromStep, fromFailure: fromFailure, newWorkflowID: newID, input: input, version: workflowVersion)
-            forks.append(["workflow_id": .text(id), "new_workflow_id": .text(new)])
-            progress.advance(by: 1)
-        }
     }
 }

@@ -20,54 +20,68 @@ struct WorkflowSelection: ParsableArguments {
         }
     }
 
-    /// What one transaction changes.
-    private static let batch = 500
+    /// How a command speaks of what it does.
+    struct Words {
+        /// For the question: “Cancel”.
+        let verb: String
+        /// For the answer: “Cancelled”.
+        let done: String
+        /// Why some were not changed: “had ended”.
+        var unchanged = ""
+    }
 
-    /// Does it to all of them, batch by batch.
-    /// - Parameters:
-    ///   - verb: for the question: “Cancel”.
-    ///   - done: for the answer: “Cancelled”.
-    ///   - unchanged: why some were not changed: “had ended”.
-    func apply(
-        _ action: WorkflowAction, _ session: OperatorSession, _ screen: Screen, verb: String, done: String, unchanged: String
-    ) throws {
-        let targets = try matching(action.statuses, session)
-        if targets.isEmpty {
-            screen.say("No workflow matches.", [])
-            throw ExitCode.nothing
-        }
-        if ids.isEmpty { try screen.confirm("\(verb) \(targets.count.counted("workflow"))", unless: yes) }
-
+    /// Does it to all of them.
+    func apply(_ action: WorkflowAction, _ words: Words, _ session: OperatorSession, _ screen: Screen) throws {
+        let targets = try targets(in: action.statuses, words, session, screen)
         var changed: Set<String> = []
-        var progress = ProgressBar(verb, total: targets.count)
-        do {
-            for start in stride(from: 0, to: targets.count, by: Self.batch) {
-                let batch = Array(targets[start..<min(start + Self.batch, targets.count)])
-                changed.formUnion(try session.perform(action, on: batch, evenIfGone: ids.isEmpty))
-                progress.advance(by: batch.count)
-            }
-        } catch {
-            progress.end()
-            if !changed.isEmpty { screen.note("\(done) \(changed.count.counted("workflow")) before this:") }
-            throw error
+        try inBatches(targets, words, screen) { batch in
+            let done = try session.perform(action, on: batch, evenIfGone: ids.isEmpty)
+            changed.formUnion(done)
+            return done.count
         }
-        progress.end()
         let rest = targets.count - changed.count
-        let sentence = changed.isEmpty ? "Nothing was changed: " : "\(done) \(changed.count.counted("workflow"))" + (rest > 0 ? "; " : ".")
+        let sentence =
+            changed.isEmpty ? "Nothing was changed: " : "\(words.done) \(changed.count.counted("workflow"))" + (rest > 0 ? "; " : ".")
         screen.say(
-            sentence + (rest > 0 ? "\(rest.grouped) \(unchanged)." : ""),
+            sentence + (rest > 0 ? "\(rest.grouped) \(words.unchanged)." : ""),
             targets.map { ["workflow_id": .text($0), "changed": .boolean(changed.contains($0))] })
         if changed.isEmpty { throw ExitCode.nothing }
     }
 
-    /// A filter means those that there is something to do about, unless it names a status itself.
-    private func matching(_ statuses: [String], _ session: OperatorSession) throws -> [String] {
+    /// The ids of those that are meant. What a filter found is counted, and asked about; it means those in `statuses`, unless it names some itself.
+    func targets(in statuses: [String], _ words: Words, _ session: OperatorSession, _ screen: Screen) throws -> [String] {
         guard ids.isEmpty else {
             var seen: Set<String> = []
             return ids.filter { seen.insert($0).inserted }
         }
         var filter = filter.filter
         if filter.statuses.isEmpty { filter.statuses = statuses }
-        return try session.workflowIDs(filter)
+        let found = try session.workflowIDs(filter)
+        if found.isEmpty {
+            screen.say("No workflow matches.", [])
+            throw ExitCode.nothing
+        }
+        try screen.confirm("\(words.verb) \(found.count.counted("workflow"))", unless: yes)
+        return found
+    }
+
+    /// Runs `change` for so many at a time as one transaction should change, with a progress bar. It returns how many it changed; if it fails on the
+    /// way, what was done before is said.
+    func inBatches(_ targets: [String], _ words: Words, _ screen: Screen, _ change: ([String]) throws -> Int) throws {
+        let size = 500
+        var changed = 0
+        var progress = ProgressBar(words.verb, total: targets.count)
+        do {
+            for start in stride(from: 0, to: targets.count, by: size) {
+                let batch = Array(targets[start..<min(start + size, targets.count)])
+                changed += try change(batch)
+                progress.advance(by: batch.count)
+            }
+        } catch {
+            progress.end()
+            if changed > 0 { screen.note("\(words.done) \(changed.counted("workflow")) before this:") }
+            throw error
+        }
+        progress.end()
     }
 }
