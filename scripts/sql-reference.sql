@@ -90,7 +90,7 @@ FROM pg_settings s WHERE s.name LIKE 'pawl.%' ORDER BY s.name COLLATE "C";
 \qecho '| PW008 | kept for what is refused while a restored copy is held; a claim answers nothing then (see pawl.release_hold) |'
 \qecho '| PW009 | the workflow is being cancelled: what its run does is not recorded any more. Roll back and stop |'
 \qecho '| PW010 | there is no workflow of that id |'
-\qecho '| PW011 | the workflow is not in a state for that: resuming one that succeeded, deleting one that is awaited; the detail says which |'
+\qecho '| PW011 | the workflow is not in a state for that: resuming one that succeeded, rewinding what its compensations undid, deleting one that is awaited; the detail says which |'
 \qecho '| 22023 | an argument is null, empty, too long, unknown or contradicts another; nothing was written |'
 \qecho '| 22004 | enqueue_on_change: a column that fills a {column} is NULL |'
 \qecho '| 0A000 | the argument is not supported yet |'

@@ -1,4 +1,4 @@
--- What people do to workflows that are there: cancel them, resume them, move them to another version, export them.
+-- What people do to workflows that are there: cancel them, resume them, move them to another version, export them. rewind.sql and removal.sql go on.
 -- None of it waits for a worker, or lets one wait: what is claimed is asked by a row and a signal, and only what nobody has claimed is locked.
 
 CREATE FUNCTION pawl.check_workflow_ids(workflow_ids text[], reason text) RETURNS void LANGUAGE plpgsql SECURITY DEFINER
@@ -275,58 +275,100 @@ workflow_id: PW010 if there is none.
 reason: 1 to 1024 bytes, for people: detail.reason of the error of what was cancelled, beside detail.cancelled_by.
 Errors: PW006 for a role whose access is narrowed to something else.';
 
--- From the history back among the unfinished ones, under its key: so its steps, messages and children are still its own.
+-- Whoever is second waits here, and does not find them any more.
+CREATE FUNCTION pawl.lock_ended(workflow_keys bigint[]) RETURNS SETOF pawl.workflow_history LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp SET jit = off SET enable_seqscan = off AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    WITH locked AS MATERIALIZED (
+        SELECT h FROM pawl.workflow_history h WHERE h.workflow_key = ANY (lock_ended.workflow_keys) ORDER BY h.workflow_key FOR UPDATE)
+    SELECT (l.h).* FROM locked l;
+END $$;
+REVOKE ALL ON FUNCTION pawl.lock_ended(bigint[]) FROM PUBLIC;
+COMMENT ON FUNCTION pawl.lock_ended(bigint[]) IS 'Internal: those of these workflows that have ended, by their keys and locked.';
+
+-- From the history back among the unfinished ones, under its key: so its steps, messages and children are still its own. The caller has locked it,
+-- and deleted the steps that are to run again.
+CREATE FUNCTION pawl.reopen_workflow(ended pawl.workflow_history, workflow_version integer, verb text) RETURNS void LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp SET jit = off SET enable_seqscan = off AS $$
+#variable_conflict use_column
+DECLARE
+    ready CONSTANT bigint := nextval('pawl.key_seq');
+    version CONSTANT integer := coalesce(reopen_workflow.workflow_version, ended.workflow_version);
+    -- One that has nothing recorded and never ran is yet to start.
+    rank CONSTANT bigint := 2 * ended.priority::bigint + CASE WHEN ended.started_at IS NULL AND NOT EXISTS (
+        SELECT FROM pawl.workflow_step s WHERE s.workflow_key = ended.workflow_key) THEN 1 ELSE 0 END;
+    holder text;
+BEGIN
+    PERFORM pawl.check_queue_is_there(ended.workflow_id, ended.queue_id);
+    -- The epoch stays: the next claim gets a higher one than any fence there is.
+    INSERT INTO pawl.workflow (workflow_key, ready_key, rank, parent_key, created_at, run_at, started_at, scheduled_at, epoch, queue_id, priority,
+        workflow_version, recoveries, pinned, detached, status, workflow_id, workflow_name, partition_key, deduplication_id, forked_from,
+        schedule_name, enqueued_by, headers, attributes, progress, input)
+    VALUES (ended.workflow_key, ready, rank, ended.parent_key, ended.created_at, ended.run_at, ended.started_at, ended.scheduled_at, ended.epoch,
+        ended.queue_id, ended.priority, version, ended.recoveries, ended.pinned, ended.detached, 'enqueued', ended.workflow_id,
+        ended.workflow_name, ended.partition_key, ended.deduplication_id, ended.forked_from, ended.schedule_name, ended.enqueued_by, ended.headers,
+        ended.attributes, ended.progress, ended.input)
+    ON CONFLICT DO NOTHING;
+    -- The index knows of those that are yet to start, and this row is among them until it is claimed.
+    IF NOT FOUND OR EXISTS (SELECT FROM pawl.workflow w WHERE w.queue_id = ended.queue_id AND w.deduplication_id = ended.deduplication_id
+            AND w.workflow_key <> ended.workflow_key) THEN
+        SELECT w.workflow_id INTO holder FROM pawl.workflow w
+            WHERE w.queue_id = ended.queue_id AND w.deduplication_id = ended.deduplication_id AND w.workflow_key <> ended.workflow_key LIMIT 1;
+        RAISE EXCEPTION USING ERRCODE = 'PW002', MESSAGE = format('workflow "%s" cannot be %s', ended.workflow_id, verb),
+            DETAIL = CASE WHEN holder IS NULL THEN 'Another unfinished workflow has its id.'
+                ELSE format('Workflow "%s" has its deduplication_id "%s" now, and has not ended.', holder, ended.deduplication_id) END,
+            HINT = 'Do it when that one has ended, or cancel that one first. Nothing was changed.';
+    END IF;
+    DELETE FROM pawl.workflow_history h WHERE h.workflow_key = ended.workflow_key;
+    DELETE FROM pawl.payload p WHERE p.workflow_key = ended.workflow_key AND p.name = 'output';
+    -- A cancellation that came after its end was of the run that it had.
+    DELETE FROM pawl.cancel_request r WHERE r.workflow_key = ended.workflow_key;
+    -- What it waits for of others tells it again: its end had taken that back.
+    INSERT INTO pawl.waiter (target_key, workflow_key, step_name)
+        SELECT DISTINCT t::bigint, s.workflow_key, s.step_name
+        FROM pawl.workflow_step s, unnest('{$.target,$.targets[*],$.of[*].target,$.of[*].targets[*]}'::jsonpath[]) p,
+            jsonb_path_query(s.arguments, p) t
+        WHERE s.workflow_key = ended.workflow_key AND s.status = 'waiting' AND jsonb_typeof(t) = 'number';
+    PERFORM pawl.mark_ready(ended.queue_id, rank, ready, ended.workflow_name, version);
+END $$;
+REVOKE ALL ON FUNCTION pawl.reopen_workflow(pawl.workflow_history, integer, text) FROM PUBLIC;
+COMMENT ON FUNCTION pawl.reopen_workflow(pawl.workflow_history, integer, text) IS
+'Internal: makes an ended workflow unfinished again. verb: what is done to it, for an error.';
+
+CREATE FUNCTION pawl.check_queue_is_there(workflow_id text, queue_id integer) RETURNS void LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    IF queue_id <> 0 AND NOT EXISTS (SELECT FROM pawl.queue q WHERE q.queue_id = check_queue_is_there.queue_id) THEN
+        RAISE EXCEPTION USING ERRCODE = 'PW005', MESSAGE = format('the queue of workflow "%s" does not exist any more', workflow_id),
+            DETAIL = 'It was dropped after the workflow had ended.', HINT = 'Enqueue a new workflow with its input, in another queue.';
+    END IF;
+END $$;
+REVOKE ALL ON FUNCTION pawl.check_queue_is_there(text, integer) FROM PUBLIC;
+COMMENT ON FUNCTION pawl.check_queue_is_there(text, integer) IS 'Internal: refuses to run a workflow in a queue that was dropped.';
+
+CREATE FUNCTION pawl.is_compensated(workflow_key bigint) RETURNS boolean LANGUAGE sql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+    SELECT EXISTS (SELECT FROM pawl.workflow_step s WHERE s.workflow_key = $1 AND s.kind = 'compensation')
+$$;
+REVOKE ALL ON FUNCTION pawl.is_compensated(bigint) FROM PUBLIC;
+COMMENT ON FUNCTION pawl.is_compensated(bigint) IS 'Internal: whether what its steps did was undone, or is in part.';
+
 CREATE FUNCTION pawl.resume_ended(workflow_keys bigint[], workflow_version integer) RETURNS bigint[] LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp SET jit = off SET enable_seqscan = off AS $$
 #variable_conflict use_column
 DECLARE
-    ended pawl.workflow_history[];
     one pawl.workflow_history;
-    ready bigint;
     resumed bigint[] := '{}';
-    holder text;
 BEGIN
-    -- Whoever is second waits here, and finds it gone.
-    WITH locked AS MATERIALIZED (
-        SELECT h FROM pawl.workflow_history h
-        WHERE h.workflow_key = ANY (resume_ended.workflow_keys) AND h.status <> 'succeeded'
-        ORDER BY h.workflow_key FOR UPDATE)
-    SELECT array_agg(l.h ORDER BY (l.h).workflow_key) INTO ended FROM locked l;
-    FOREACH one IN ARRAY coalesce(ended, '{}') LOOP
-        CONTINUE WHEN EXISTS (SELECT FROM pawl.workflow_step s WHERE s.workflow_key = one.workflow_key AND s.kind = 'compensation');
-        ready := nextval('pawl.key_seq');
-        -- The epoch stays: the next claim gets a higher one than any fence there is. One that never ran is yet to start.
-        INSERT INTO pawl.workflow (workflow_key, ready_key, rank, parent_key, created_at, run_at, started_at, scheduled_at, epoch, queue_id, priority,
-            workflow_version, recoveries, pinned, detached, status, workflow_id, workflow_name, partition_key, deduplication_id, forked_from,
-            schedule_name, enqueued_by, headers, attributes, progress, input)
-        VALUES (one.workflow_key, ready, 2 * one.priority::bigint + CASE WHEN one.started_at IS NULL THEN 1 ELSE 0 END, one.parent_key,
-            one.created_at, one.run_at, one.started_at, one.scheduled_at, one.epoch, one.queue_id, one.priority,
-            coalesce(resume_ended.workflow_version, one.workflow_version), one.recoveries, one.pinned, one.detached, 'enqueued', one.workflow_id,
-            one.workflow_name, one.partition_key, one.deduplication_id, one.forked_from, one.schedule_name, one.enqueued_by, one.headers,
-            one.attributes, one.progress, one.input)
-        ON CONFLICT DO NOTHING;
-        -- The index knows of those that are yet to start, and this row is among them until it is claimed.
-        IF NOT FOUND OR EXISTS (SELECT FROM pawl.workflow w WHERE w.queue_id = one.queue_id AND w.deduplication_id = one.deduplication_id
-                AND w.workflow_key <> one.workflow_key) THEN
-            SELECT w.workflow_id INTO holder FROM pawl.workflow w
-                WHERE w.queue_id = one.queue_id AND w.deduplication_id = one.deduplication_id AND w.workflow_key <> one.workflow_key LIMIT 1;
-            RAISE EXCEPTION USING ERRCODE = 'PW002', MESSAGE = format('workflow "%s" cannot be resumed', one.workflow_id),
-                DETAIL = CASE WHEN holder IS NULL THEN 'Another unfinished workflow has its id.'
-                    ELSE format('Workflow "%s" has its deduplication_id "%s" now, and has not ended.', holder, one.deduplication_id) END,
-                HINT = 'Resume it when that one has ended, or cancel that one first. Nothing was changed.';
-        END IF;
-        DELETE FROM pawl.workflow_history h WHERE h.workflow_key = one.workflow_key;
+    FOR one IN SELECT l.* FROM pawl.lock_ended(resume_ended.workflow_keys) l WHERE l.status <> 'succeeded' LOOP
+        CONTINUE WHEN pawl.is_compensated(one.workflow_key);
         -- Only the failure that ended it runs again; whatever else is recorded stays as it is.
         DELETE FROM pawl.workflow_step s
             WHERE s.workflow_key = one.workflow_key AND s.step_name = one.error ->> 'step' AND s.status = 'failed';
-        -- What it waits for of others tells it again: its end had taken that back.
-        INSERT INTO pawl.waiter (target_key, workflow_key, step_name)
-            SELECT DISTINCT t::bigint, s.workflow_key, s.step_name
-            FROM pawl.workflow_step s, unnest('{$.target,$.targets[*],$.of[*].target,$.of[*].targets[*]}'::jsonpath[]) p,
-                jsonb_path_query(s.arguments, p) t
-            WHERE s.workflow_key = one.workflow_key AND s.status = 'waiting' AND jsonb_typeof(t) = 'number';
-        PERFORM pawl.mark_ready(one.queue_id, 2 * one.priority::bigint + CASE WHEN one.started_at IS NULL THEN 1 ELSE 0 END, ready,
-            one.workflow_name, coalesce(resume_ended.workflow_version, one.workflow_version));
+        PERFORM pawl.reopen_workflow(one, resume_ended.workflow_version, 'resumed');
         resumed := resumed || one.workflow_key;
     END LOOP;
     RETURN resumed;
@@ -369,9 +411,11 @@ BEGIN
     IF status IS NULL THEN
         RETURN false;
     END IF;
+    IF status <> 'succeeded' THEN
+        PERFORM pawl.refuse_compensated(resume_workflow.workflow_id, 'resumed');
+    END IF;
     RAISE EXCEPTION USING ERRCODE = 'PW011', MESSAGE = format('workflow "%s" cannot be resumed', resume_workflow.workflow_id),
-        DETAIL = CASE status WHEN 'succeeded' THEN 'It succeeded.' ELSE 'Its compensations have begun: what its steps did was undone, or is in part.' END,
-        HINT = 'Enqueue a new workflow with its input, under another workflow_id.';
+        DETAIL = 'It succeeded.', HINT = 'Rewind it to one of its steps, or fork it.';
 END $$;
 REVOKE ALL ON FUNCTION pawl.resume_workflow(text, integer, text) FROM PUBLIC;
 COMMENT ON FUNCTION pawl.resume_workflow(text, integer, text) IS

@@ -105,6 +105,11 @@ AS 'MODULE_PATHNAME', 'pawl_find_targets_1_0';
 REVOKE ALL ON FUNCTION pawl.find_targets(text[]) FROM PUBLIC;
 COMMENT ON FUNCTION pawl.find_targets(text[]) IS 'Internal: the workflows of these ids, as they are at this moment, also for a REPEATABLE READ transaction.';
 
+CREATE FUNCTION pawl.make_workflow_id() RETURNS text
+LANGUAGE c VOLATILE PARALLEL SAFE AS 'MODULE_PATHNAME', 'pawl_make_workflow_id_1_0';
+REVOKE ALL ON FUNCTION pawl.make_workflow_id() FROM PUBLIC;
+COMMENT ON FUNCTION pawl.make_workflow_id() IS 'Internal: a UUIDv7.';
+
 CREATE FUNCTION pawl.check_payload(argument text, value jsonb) RETURNS void
 LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'pawl_check_payload_1_0';
 REVOKE ALL ON FUNCTION pawl.check_payload(text, jsonb) FROM PUBLIC;

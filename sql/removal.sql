@@ -42,10 +42,7 @@ DECLARE
     ended bigint[];
 BEGIN
     SELECT array_agg(f.workflow_id), array_agg(f.workflow_key) INTO ids, keys FROM pawl.find_operable(workflow_ids, NULL) f;
-    -- Whoever is second waits here; what is gone, or has not ended any more, is not found.
-    WITH locked AS MATERIALIZED (
-        SELECT h.workflow_key FROM pawl.workflow_history h WHERE h.workflow_key = ANY (keys) ORDER BY h.workflow_key FOR UPDATE)
-    SELECT array_agg(l.workflow_key) INTO ended FROM locked l;
+    SELECT array_agg(l.workflow_key) INTO ended FROM pawl.lock_ended(keys) l;
     PERFORM pawl.erase_workflows(ended);
     RETURN QUERY SELECT pawl.record_workflows('delete_workflow', ids, keys,
         ARRAY(SELECT e FROM unnest(ended) e EXCEPT SELECT h.workflow_key FROM pawl.workflow_history h WHERE h.workflow_key = ANY (ended)), NULL);

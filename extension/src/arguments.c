@@ -210,3 +210,11 @@ pawl_make_uuid7(void)
 	uuid.data[8] = (uuid.data[8] & 0x3f) | 0x80;
 	return cstring_to_text(DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&uuid))));
 }
+
+/* make_workflow_id() RETURNS text: for workflows that SQL inserts. */
+PG_FUNCTION_INFO_V1(pawl_make_workflow_id_1_0);
+Datum
+pawl_make_workflow_id_1_0(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_TEXT_P(pawl_make_uuid7());
+}
