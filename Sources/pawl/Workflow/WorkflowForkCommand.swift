@@ -41,7 +41,7 @@ struct WorkflowForkCommand: OperatorCommand {
         let targets = try selection.targets(in: fromFailure ? ["failed", "cancelled"] : [], words, session, screen)
         var forks: [OperatorRow] = []
         // What was made is told, also if the rest fails.
-        defer { screen.say(forks.map { "\(screen.text($0["new_workflow_id"]))" }.joined(separator: "\n"), forks) }
+        defer { if !forks.isEmpty { screen.say(forks.map { screen.text($0["new_workflow_id"]) }.joined(separator: "\n"), forks) } }
         try selection.inBatches(targets, words, screen) { batch in
             let new = try session.forkWorkflows(
                 batch, fromStep: fromStep, fromFailure: fromFailure, newWorkflowID: newID, input: input, version: workflowVersion)
