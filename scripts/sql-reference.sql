@@ -56,7 +56,7 @@ SELECT format(E'\n### %s\n\n%s\n\n| column | type | |\n| --- | --- | --- |\n%s',
         replace(replace(col_description(c.oid, a.attnum), E'\n', ' '), '|', '\|')), E'\n' ORDER BY a.attnum)
     FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0))
 FROM pg_class c WHERE c.relnamespace = 'pawl'::regnamespace AND c.relkind = 'v'
-ORDER BY array_position(ARRAY['workflows', 'workflow_steps', 'messages', 'events', 'stream_entries', 'queues', 'schedules', 'workers', 'handlers', 'audit'], c.relname::text), c.relname;
+ORDER BY array_position(ARRAY['workflows', 'workflow_steps', 'messages', 'events', 'stream_entries', 'queues', 'schedules', 'retention', 'workers', 'handlers', 'audit'], c.relname::text), c.relname;
 \qecho
 \qecho '## The worker protocol'
 \qecho
@@ -65,7 +65,7 @@ SELECT format(E'\n### %s\n\n```sql\n%s\n```\n\n%s', r.oid::regproc, pg_temp.sign
 FROM routine r WHERE r.access = 'work'
 ORDER BY array_position(ARRAY['register_worker', 'heartbeat', 'unregister_worker', 'claim_workflows', 'get_recorded_steps', 'record_steps', 'record_attempts', 'record_step',
     'perform_calls', 'emit_values', 'complete_workflows', 'park_workflows', 'continue_workflows', 'release_workflows', 'arm_worker', 'wait', 'arm_signals',
-    'take_signals', 'run_schedules'], r.proname::text), r.proname;
+    'take_signals', 'run_schedules', 'run_retention'], r.proname::text), r.proname;
 \qecho
 \qecho '## Settings'
 \qecho

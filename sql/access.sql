@@ -15,6 +15,8 @@ SET search_path = pg_catalog, pg_temp AS $$
         ('operate', 'create_handler', false), ('operate', 'drop_handler', false), ('work', 'run_handler', false),
         ('observe', 'diagnose', false), ('inspect', 'diagnose', false), ('operate', 'diagnose', false),
         ('operate', 'create_queue', false), ('operate', 'release_hold', false),
+        ('operate', 'set_retention', false), ('work', 'run_retention', false),
+        ('observe', 'retention_in_force', false), ('inspect', 'retention_in_force', false),
         ('work', 'register_worker', false), ('work', 'heartbeat', false), ('work', 'unregister_worker', false),
         ('work', 'claim_workflows', false), ('work', 'get_recorded_steps', false), ('work', 'record_steps', false), ('work', 'record_attempts', false),
         ('work', 'record_step', false), ('work', 'complete_workflows', false), ('work', 'park_workflows', false),

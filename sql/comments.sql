@@ -240,6 +240,24 @@ COMMENT ON COLUMN pawl.installation.held_reason IS 'How that was seen.';
 COMMENT ON COLUMN pawl.installation.released_at IS 'When it was last released.';
 COMMENT ON COLUMN pawl.installation.released_by IS 'The role that released it.';
 COMMENT ON COLUMN pawl.installation.released_reason IS 'Why it was released.';
+COMMENT ON COLUMN pawl.installation.retention_at IS 'When the next look for what is past its retention is due; NULL: now.';
+
+COMMENT ON COLUMN pawl.retention_rule.rule_key IS 'The rule.';
+COMMENT ON COLUMN pawl.retention_rule.workflow_name IS 'The workflow name that it is for.';
+COMMENT ON COLUMN pawl.retention_rule.queue_name IS 'The queue that it is for. Neither of the two: it is the default.';
+COMMENT ON COLUMN pawl.retention_rule.succeeded IS 'How long what succeeded is kept; -1 second: for ever; NULL: as the default says.';
+COMMENT ON COLUMN pawl.retention_rule.failed IS 'The same for what failed or was cancelled.';
+COMMENT ON COLUMN pawl.retention_rule.keep IS 'How many are kept at most; NULL: any number.';
+COMMENT ON COLUMN pawl.retention_rule.changed_at IS 'When it was made: the start of that transaction.';
+COMMENT ON COLUMN pawl.retention_rule.changed_by IS 'The role that made it.';
+
+COMMENT ON COLUMN pawl.retention_walk.age IS 'The age after which it deletes; NULL: it lists those of which only so many are kept.';
+COMMENT ON COLUMN pawl.retention_walk.walked_to IS 'It has come by all that ended until then.';
+COMMENT ON COLUMN pawl.retention_walk.began_at IS 'When it began at the oldest; after seven days it does again.';
+
+COMMENT ON COLUMN pawl.retention_kept.rule_key IS 'The rule that keeps only so many.';
+COMMENT ON COLUMN pawl.retention_kept.completed_at IS 'When the workflow ended.';
+COMMENT ON COLUMN pawl.retention_kept.workflow_key IS 'The workflow; it may be gone already.';
 
 COMMENT ON COLUMN pawl.access_rule.role_name IS 'Who has the access.';
 COMMENT ON COLUMN pawl.access_rule.access IS 'enqueue, send, observe, inspect, operate or work.';

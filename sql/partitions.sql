@@ -29,6 +29,8 @@ BEGIN
     EXECUTE format('CREATE INDEX %I ON pawl.%I (created_at)', partition || '_created_at_idx', partition);
     EXECUTE format('CREATE INDEX %I ON pawl.%I (status, created_at) WHERE status <> ''succeeded''',
         partition || '_status_created_at_idx', partition);
+    -- In the order of time as they are inserted: this one costs a completion nothing.
+    EXECUTE format('CREATE INDEX %I ON pawl.%I USING brin (completed_at)', partition || '_completed_at_idx', partition);
     EXECUTE format('CREATE INDEX %I ON pawl.%I (parent_key) WHERE parent_key IS NOT NULL', partition || '_parent_key_idx', partition);
     EXECUTE format('CREATE INDEX %I ON pawl.%I USING gin (attributes jsonb_path_ops) WHERE attributes IS NOT NULL',
         partition || '_attributes_idx', partition);
@@ -40,3 +42,42 @@ BEGIN
 END $$;
 REVOKE ALL ON FUNCTION pawl.add_history_partition(timestamptz) FROM PUBLIC;
 COMMENT ON FUNCTION pawl.add_history_partition(timestamptz) IS 'Internal: makes the history partition of that month if there is none; true if it did.';
+
+CREATE FUNCTION pawl.history_months() RETURNS TABLE (partition regclass, month timestamptz) LANGUAGE sql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+    SELECT c.oid::regclass, to_date(right(c.relname, 7), 'YYYY_MM')::timestamp AT TIME ZONE 'UTC'
+    FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+    WHERE i.inhparent = 'pawl.workflow_history'::regclass AND c.relname ~ '^workflow_history_\d{4}_\d{2}$'
+$$;
+REVOKE ALL ON FUNCTION pawl.history_months() FROM PUBLIC;
+COMMENT ON FUNCTION pawl.history_months() IS 'Internal: the partitions of the history, and when the month of each begins.';
+
+CREATE FUNCTION pawl.tidy_history() RETURNS void LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp SET lock_timeout = '100ms' SET enable_seqscan = off AS $$
+DECLARE
+    past record;
+    occupied boolean;
+BEGIN
+    FOR past IN SELECT m.* FROM pawl.history_months() m ORDER BY m.month LOOP
+        -- Dropping one waits for every reader of the history, and whoever ends a workflow waits behind it: a tenth of a second at most.
+        BEGIN
+            EXECUTE format('SELECT EXISTS (SELECT FROM %s)', past.partition) INTO occupied;
+            IF occupied THEN
+                -- What was inserted since the last vacuum is read by every walk until it is summarized.
+                PERFORM brin_summarize_new_values(i.indexrelid) FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am a ON a.oid = c.relam
+                    WHERE i.indrelid = past.partition AND a.amname = 'brin';
+            ELSIF past.month < date_trunc('month', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC' THEN
+                LOCK TABLE pawl.workflow_history IN ACCESS EXCLUSIVE MODE;
+                -- Once more, now that nobody can insert.
+                EXECUTE format('SELECT EXISTS (SELECT FROM %s)', past.partition) INTO occupied;
+                IF NOT occupied THEN
+                    EXECUTE format('DROP TABLE %s', past.partition);
+                END IF;
+            END IF;
+        EXCEPTION WHEN lock_not_available THEN
+            NULL;   -- the next time
+        END;
+    END LOOP;
+END $$;
+REVOKE ALL ON FUNCTION pawl.tidy_history() FROM PUBLIC;
+COMMENT ON FUNCTION pawl.tidy_history() IS 'Internal: drops the empty partitions of past months, and brings the BRIN indexes of the others up to date.';

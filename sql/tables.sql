@@ -363,6 +363,39 @@ SELECT pg_catalog.pg_extension_config_dump('pawl.audit_entry', '');
 CREATE INDEX audit_entry_object_idx ON pawl.audit_entry (object_kind, object_name, audit_key);
 CREATE INDEX audit_entry_created_at_idx ON pawl.audit_entry USING brin (created_at);
 
+-- How long ended workflows are kept, where somebody has said so. The built-in default is in pawl.retention_in_force.
+CREATE TABLE pawl.retention_rule (
+    rule_key      bigint      NOT NULL DEFAULT pg_catalog.nextval('pawl.key_seq') CONSTRAINT retention_rule_pkey PRIMARY KEY,
+    workflow_name text,
+    queue_name    text        CONSTRAINT retention_rule_one_kind CHECK (workflow_name IS NULL OR queue_name IS NULL),
+    succeeded     interval,                         -- -1 second: for ever; NULL: as the default
+    failed        interval,
+    keep          bigint      CONSTRAINT retention_rule_keep CHECK (keep >= 0),
+    changed_at    timestamptz NOT NULL DEFAULT pg_catalog.now(),
+    changed_by    text        NOT NULL
+);
+SELECT pg_catalog.pg_extension_config_dump('pawl.retention_rule', '');
+CREATE UNIQUE INDEX retention_rule_idx ON pawl.retention_rule (coalesce(workflow_name, ''), coalesce(queue_name, ''));
+
+-- How far retention has looked, for each age that a rule names, and (age NULL) for those of which only so many are kept. A row that is not there
+-- begins at the oldest.
+CREATE TABLE pawl.retention_walk (
+    age       interval,
+    walked_to timestamptz NOT NULL DEFAULT '-infinity',
+    began_at  timestamptz NOT NULL DEFAULT pg_catalog.now()
+);
+SELECT pg_catalog.pg_extension_config_dump('pawl.retention_walk', '');
+CREATE UNIQUE INDEX retention_walk_age_idx ON pawl.retention_walk (coalesce(age, interval '-1 second'));
+
+-- Ended workflows under a rule that keeps only so many, in the order in which they go.
+CREATE TABLE pawl.retention_kept (
+    rule_key     bigint      NOT NULL,
+    completed_at timestamptz NOT NULL,
+    workflow_key bigint      NOT NULL,
+    CONSTRAINT retention_kept_pkey PRIMARY KEY (rule_key, completed_at, workflow_key)
+);
+SELECT pg_catalog.pg_extension_config_dump('pawl.retention_kept', '');
+
 -- At most one row, made by the first worker: where these tables last lived, so that a restored copy holds still until somebody releases it.
 CREATE TABLE pawl.installation (
     singleton         boolean     NOT NULL DEFAULT true CONSTRAINT installation_pkey PRIMARY KEY CONSTRAINT installation_singleton CHECK (singleton),
@@ -376,7 +409,8 @@ CREATE TABLE pawl.installation (
     held_reason       text,
     released_at       timestamptz,
     released_by       text,
-    released_reason   text
+    released_reason   text,
+    retention_at      timestamptz                   -- when the next look for what is past its retention is due; NULL: now
 );
 SELECT pg_catalog.pg_extension_config_dump('pawl.installation', '');
 
@@ -411,6 +445,9 @@ COMMENT ON TABLE pawl.worker IS 'Workers, and for a day the ended ones. Read paw
 COMMENT ON TABLE pawl.worker_handler IS 'What each worker can run. Read pawl.handlers.';
 COMMENT ON TABLE pawl.known_handler IS 'Workflow names that a worker offered at least once.';
 COMMENT ON TABLE pawl.installation IS 'Where these tables last lived, to notice a restored copy.';
+COMMENT ON TABLE pawl.retention_rule IS 'What pawl.set_retention said. Read pawl.retention.';
+COMMENT ON TABLE pawl.retention_walk IS 'How far retention has looked, for each age.';
+COMMENT ON TABLE pawl.retention_kept IS 'Ended workflows of which only so many are kept.';
 COMMENT ON TABLE pawl.access_rule IS 'What pawl.grant_access granted.';
 COMMENT ON SEQUENCE pawl.key_seq IS 'Workflow keys and ready keys.';
 COMMENT ON SEQUENCE pawl.queue_id_seq IS 'Queue ids.';

@@ -357,6 +357,19 @@ COMMENT ON COLUMN pawl.schedules.last_error IS 'Why the latest instant could not
 COMMENT ON COLUMN pawl.schedules.created_at IS 'When it was made.';
 COMMENT ON COLUMN pawl.schedules.created_by IS 'By whom: enqueued_by of what it enqueues.';
 
+CREATE VIEW pawl.retention AS
+SELECT r.workflow_name, r.queue, r.succeeded, r.failed, r.keep, r.changed_at, r.changed_by
+FROM pawl.retention_in_force() r;
+COMMENT ON VIEW pawl.retention IS
+'How long ended workflows are kept: the row of their name, otherwise that of their queue, otherwise the default, which names neither. Set by pawl.set_retention.';
+COMMENT ON COLUMN pawl.retention.workflow_name IS 'The workflow name that it is for.';
+COMMENT ON COLUMN pawl.retention.queue IS 'The queue that it is for.';
+COMMENT ON COLUMN pawl.retention.succeeded IS 'How long after its end one that succeeded is kept; NULL: for ever.';
+COMMENT ON COLUMN pawl.retention.failed IS 'The same for one that failed or was cancelled.';
+COMMENT ON COLUMN pawl.retention.keep IS 'How many of them are kept at most, the newest; NULL: any number.';
+COMMENT ON COLUMN pawl.retention.changed_at IS 'When that was set; NULL: it never was.';
+COMMENT ON COLUMN pawl.retention.changed_by IS 'By whom.';
+
 CREATE VIEW pawl.audit AS
 SELECT a.created_at, a.role_name, a.action, a.object_kind, a.object_name, a.reason, a.detail, a.audit_key
 FROM pawl.audit_entry a;

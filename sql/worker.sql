@@ -443,6 +443,9 @@ BEGIN
     IF next_at IS NOT NULL AND NOT held AND heartbeat.status = 'running' THEN
         schedule_in := extract(epoch FROM next_at - clock_timestamp()) * 1000000;
     END IF;
+    IF heartbeat.status = 'running' THEN
+        retention := pawl.retention_is_due();
+    END IF;
     RETURN NEXT;
 END $$;
 REVOKE ALL ON FUNCTION pawl.heartbeat(uuid, integer, text) FROM PUBLIC;
@@ -453,8 +456,8 @@ worker_id: as registered. running: how many workflows it runs. status: running o
 Result: alive (false: it was declared dead; drop every run and register a new worker_id), held (a restored copy: nothing can be claimed until
 release_hold), reclaimed (how many workflows of dead workers it handed back), suspects (some that were there at two crashes in a row wait to be claimed
 alone: pawl.claim_workflows(..., alone => true), once nothing else runs), schedule_in (in how many microseconds a schedule is due: then call
-pawl.run_schedules, on a session of its own; NULL: none is, the database is held, or the worker is draining), retention (ended workflows are to be
-deleted; always false yet).';
+pawl.run_schedules, on a session of its own; NULL: none is, the database is held, or the worker is draining), retention (ended workflows may be
+past theirs: then call pawl.run_retention, on the same one).';
 
 CREATE FUNCTION pawl.unregister_worker(worker_id uuid) RETURNS integer LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$

@@ -63,6 +63,8 @@ SELECT pawl.cancel_workflow('running-5', 'too late');
 SELECT count(*) FROM (SELECT workflow_key, epoch FROM pawl.workflow WHERE workflow_id = 'parked') c, pawl.park_workflows(:'worker', ARRAY[c.workflow_key], ARRAY[c.epoch], '{approval}');
 SELECT pawl.send_message('parked', '{"é": 1}', 'other', 'key');
 INSERT INTO pawl.waiter SELECT 1, 2, 'w';
+SELECT pawl.set_retention('ship', succeeded => '10 years', failed => '-1', keep => 1000), pawl.set_retention(queue => 'first', failed => '1 year');
+SELECT pawl.run_retention(:'worker');
 SELECT pawl.enqueue_workflow('ship', jsonb_build_object('text', repeat(md5('x'), 3000)), workflow_id => 'large', queue => 'second');
 SELECT pawl.enqueue_workflow('ship', workflow_id => 'delayed', run_at => '2099-01-01');
 SELECT pawl.enqueue_workflow('ship', workflow_id => 'pinned', workflow_version => 7, priority => -3, partition_key => E'tab\\there', deduplication_id => E'a\\nb''"\\\\');
@@ -133,7 +135,7 @@ createdb source
 check "the database is populated" "$(populate source 2>&1)" ""
 contents source >"$work/contents"
 # Of the partitions only the one for next month is empty.
-check "every kind of row is there" "$(grep -cE '(pawl.workflow|pawl.queue|pawl.workflow_step|pawl.payload|pawl.worker|pawl.worker_handler|pawl.known_handler|pawl.installation|pawl.access_rule|pawl.workflow_history_[0-9_]+) 0\|' "$work/contents") of 6 partitions: $(grep -c 'workflow_history_2' "$work/contents")" "1 of 6 partitions: 6"
+check "every kind of row is there" "$(grep -cE '(pawl.workflow|pawl.queue|pawl.workflow_step|pawl.payload|pawl.worker|pawl.worker_handler|pawl.known_handler|pawl.installation|pawl.access_rule|pawl.retention_rule|pawl.retention_walk|pawl.retention_kept|pawl.workflow_history_[0-9_]+) 0\|' "$work/contents") of 6 partitions: $(grep -c 'workflow_history_2' "$work/contents")" "1 of 6 partitions: 6"
 check "every table and sequence that the extension made is marked for pg_dump" \
     "$(sql source "SELECT string_agg(c.oid::regclass::text, ', ') FROM pg_class c JOIN pg_depend d ON d.objid = c.oid AND d.classid = 'pg_class'::regclass AND d.deptype = 'e'
         JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = 'pawl' WHERE c.relkind IN ('r', 'p', 'S') AND c.oid <> ALL (e.extconfig)")" ""
