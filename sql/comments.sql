@@ -65,6 +65,7 @@ COMMENT ON COLUMN pawl.workflow_history.completed_at IS 'When it ended.';
 COMMENT ON COLUMN pawl.workflow_history.deadline_at IS 'When it fails with reason timeout.';
 COMMENT ON COLUMN pawl.workflow_history.cancel_requested_at IS 'When somebody asked for its cancellation.';
 COMMENT ON COLUMN pawl.workflow_history.scheduled_at IS 'The time that its schedule enqueued it for.';
+COMMENT ON COLUMN pawl.workflow_history.redacted_at IS 'When its payloads were taken out: it cannot run again.';
 COMMENT ON COLUMN pawl.workflow_history.worker_id IS 'The worker that ended it.';
 COMMENT ON COLUMN pawl.workflow_history.epoch IS 'The claim under which it ended: with worker_id, a lost answer can be read back.';
 COMMENT ON COLUMN pawl.workflow_history.queue_id IS 'The queue; 0 is default.';

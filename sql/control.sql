@@ -301,7 +301,7 @@ DECLARE
         SELECT FROM pawl.workflow_step s WHERE s.workflow_key = ended.workflow_key) THEN 1 ELSE 0 END;
     holder text;
 BEGIN
-    PERFORM pawl.check_queue_is_there(ended.workflow_id, ended.queue_id);
+    PERFORM pawl.refuse_redacted(ended.workflow_id, ended.redacted_at, verb), pawl.check_queue_is_there(ended.workflow_id, ended.queue_id);
     -- The epoch stays: the next claim gets a higher one than any fence there is.
     INSERT INTO pawl.workflow (workflow_key, ready_key, rank, parent_key, created_at, run_at, started_at, scheduled_at, epoch, queue_id, priority,
         workflow_version, recoveries, pinned, detached, status, workflow_id, workflow_name, partition_key, deduplication_id, forked_from,
@@ -336,6 +336,18 @@ END $$;
 REVOKE ALL ON FUNCTION pawl.reopen_workflow(pawl.workflow_history, integer, text) FROM PUBLIC;
 COMMENT ON FUNCTION pawl.reopen_workflow(pawl.workflow_history, integer, text) IS
 'Internal: makes an ended workflow unfinished again. verb: what is done to it, for an error.';
+
+CREATE FUNCTION pawl.refuse_redacted(workflow_id text, redacted_at timestamptz, verb text) RETURNS void LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF redacted_at IS NOT NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'PW011', MESSAGE = format('workflow "%s" cannot be %s', workflow_id, verb),
+            DETAIL = 'It was redacted: its input, and what its steps returned, is gone. Nothing was changed.',
+            HINT = 'Enqueue a new workflow, under another workflow_id.';
+    END IF;
+END $$;
+REVOKE ALL ON FUNCTION pawl.refuse_redacted(text, timestamptz, text) FROM PUBLIC;
+COMMENT ON FUNCTION pawl.refuse_redacted(text, timestamptz, text) IS 'Internal: refuses to run a workflow whose payloads are gone.';
 
 CREATE FUNCTION pawl.check_queue_is_there(workflow_id text, queue_id integer) RETURNS void LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
@@ -423,7 +435,7 @@ COMMENT ON FUNCTION pawl.resume_workflow(text, integer, text) IS
 Only the failure that ended it runs again: the failed step that its error names. Steps that succeeded, and failures that the handler went on after, are
 answered from the record. What it waits for keeps its time: a sleep that is over is over. Its deadline, its cancellation and its crashes in a row are
 forgotten, its recoveries are not. Its children are not resumed with it; one that failed and is waited for is resumed before its parent.
-workflow_id: PW010 if there is none. PW011 if it succeeded, or its compensations have begun. PW002 if another unfinished workflow has its deduplication_id.
+workflow_id: PW010 if there is none. PW011 if it succeeded, its compensations have begun, or it was redacted. PW002 if another unfinished workflow has its deduplication_id.
 workflow_version: goes on with this version of its handler; NULL: the one it had.
 reason: 1 to 1024 bytes, for pawl.audit.
 Errors: PW006 for a role whose access is narrowed to something else.';

@@ -125,8 +125,8 @@ That step, and every one that began later in any branch, is forgotten; earlier o
 steps go the events that they set, what they wrote to streams and that they closed them; messages that they received can be received again. What they
 did elsewhere stays done: transactions, messages to others, attributes, progress, and children. A child that was started under an id of its own is found
 again, ended or not; of any other another one is started. Its deadline, its cancellation and its crashes in a row are forgotten.
-workflow_id: PW010 if there is none. PW011 if its compensations have begun, unless from_step is its first one. PW002 if another unfinished workflow has
-its deduplication_id.
+workflow_id: PW010 if there is none. PW011 if its compensations have begun, unless from_step is its first one, or if it was redacted. PW002 if another
+unfinished workflow has its deduplication_id.
 from_step: the name of a recorded step, as in pawl.workflow_steps; of another one the nearest is named (22023).
 workflow_version: goes on with this version of its handler; NULL: the one it had.
 reason: 1 to 1024 bytes, for pawl.audit.
@@ -154,11 +154,11 @@ BEGIN
     -- One statement, and so one snapshot: a worker that runs it may go on meanwhile, and nothing of it is locked.
     WITH source AS MATERIALIZED (
         SELECT w.workflow_id, w.workflow_name, w.workflow_version, w.pinned, w.queue_id, w.priority, w.partition_key, w.headers, w.attributes, w.input,
-            w.status, NULL::jsonb AS error
+            w.status, NULL::jsonb AS error, NULL::timestamptz AS redacted_at
         FROM pawl.workflow w WHERE w.workflow_key = own_key
         UNION ALL
         SELECT h.workflow_id, h.workflow_name, h.workflow_version, h.pinned, h.queue_id, h.priority, h.partition_key, h.headers, h.attributes, h.input,
-            h.status, h.error
+            h.status, h.error, h.redacted_at
         FROM pawl.workflow_history h WHERE h.workflow_key = own_key),
     -- Without a step to begin at nothing is copied; without the one that its failure names, all of it is.
     cut AS MATERIALIZED (
@@ -213,7 +213,7 @@ BEGIN
         FROM pawl.message m, cut c
         WHERE m.workflow_key = own_key AND c.number > 0 AND m.consumed_by IS NOT NULL
             AND NOT EXISTS (SELECT FROM undone u WHERE u.kind = 'message' AND u.place = m.message_key))
-    SELECT c.workflow_id, c.status, c.queue_id, t.number AS cut, EXISTS (SELECT FROM kept) AS has_steps, m.rank, m.workflow_name, m.workflow_version
+    SELECT c.workflow_id, c.status, c.redacted_at, c.queue_id, t.number AS cut, EXISTS (SELECT FROM kept) AS has_steps, m.rank, m.workflow_name, m.workflow_version
         INTO copy FROM source c CROSS JOIN cut t LEFT JOIN made m ON true;
 
     IF copy.workflow_id IS NULL THEN
@@ -231,7 +231,7 @@ BEGIN
             DETAIL = format('A fork of "%s" cannot have its id. Nothing was changed.', copy.workflow_id),
             HINT = 'Give another new_workflow_id, or leave it out to have one made.';
     END IF;
-    PERFORM pawl.check_queue_is_there(copy.workflow_id, copy.queue_id);
+    PERFORM pawl.refuse_redacted(copy.workflow_id, copy.redacted_at, 'forked'), pawl.check_queue_is_there(copy.workflow_id, copy.queue_id);
     PERFORM pawl.mark_ready(copy.queue_id, copy.rank, new_key, copy.workflow_name, copy.workflow_version);
 END $$;
 REVOKE ALL ON FUNCTION pawl.copy_workflow(bigint, text, boolean, text, jsonb, integer) FROM PUBLIC;
@@ -292,7 +292,7 @@ Copied are the steps that began before that point and were over, with the events
 the new one answers them from the record, and others see its events and streams as they were. What was waiting, or being tried again, begins anew.
 Messages that nobody had received are not copied. A child that was started before is not started again: it is awaited by its id. Queue,
 priority, partition_key, headers and attributes are those of the other; it has no parent, no deduplication_id, no schedule and no deadline.
-workflow_id: PW010 if there is none. PW011 if its compensations have begun, unless nothing before them is copied.
+workflow_id: PW010 if there is none. PW011 if its compensations have begun, unless nothing before them is copied, or if it was redacted.
 from_step: the name of a recorded step, as in pawl.workflow_steps, which runs again; of another one the nearest is named (22023). Without it, and
 without from_failure, the new one begins at the beginning, with nothing copied.
 from_failure: it begins at the failed step that the error names, or, if the error names none, after all that was recorded; PW011 if it succeeded or

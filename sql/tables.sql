@@ -108,6 +108,7 @@ CREATE TABLE pawl.workflow_history (
     deadline_at         timestamptz,
     cancel_requested_at timestamptz,
     scheduled_at        timestamptz,
+    redacted_at         timestamptz,                -- its payloads are gone: it cannot run again
     worker_id           uuid,                       -- with epoch: who ended it, so that a lost answer can be read back
     epoch               integer     NOT NULL,
     queue_id            integer     NOT NULL,

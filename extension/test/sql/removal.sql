@@ -86,6 +86,70 @@ SELECT pg_temp.key('stranger') AS stranger \gset
 SELECT pawl.erase_workflows(ARRAY[:stranger, :stranger, :gone, 1]), pawl.erase_workflows('{}'), pawl.erase_workflows(NULL);
 SELECT * FROM pg_temp.left_of(ARRAY[:stranger]) WHERE left_of > 0;
 
+-- Redacting: nothing that was said is left in any table, of the workflow, its children and theirs; what is left is the record.
+CREATE FUNCTION pg_temp.secrets() RETURNS TABLE (relation text, secrets bigint) LANGUAGE plpgsql AS $$
+BEGIN
+    FOR relation IN SELECT l.relation FROM pg_temp.left_of('{}') l LOOP
+        EXECUTE format('SELECT count(*) FROM pawl.%I t WHERE t::text LIKE ''%%secret%%''', relation) INTO secrets;
+        IF secrets > 0 THEN
+            RETURN NEXT;
+        END IF;
+    END LOOP;
+END $$;
+CREATE FUNCTION pg_temp.secretive(id text, parent text) RETURNS SETOF text LANGUAGE sql AS $$
+    SELECT pg_temp.claimed(id, parent);
+    UPDATE pawl.workflow SET input = '"secret"', headers = '{"h": "secret"}', attributes = '{"a": "secret"}', progress = '"secret"' WHERE workflow_id = id;
+    UPDATE pawl.payload SET value = '"secret"' WHERE workflow_key = pg_temp.key(id);
+    INSERT INTO pawl.workflow_step (workflow_key, epoch, step_number, step_name, kind, status, output, error, arguments) VALUES
+        (pg_temp.key(id), 1, 1, 'fetch', 'step', 'succeeded', '"secret"', NULL, NULL),
+        (pg_temp.key(id), 1, 2, 'pay', 'step', 'failed', NULL, '{"code": "declined", "type": "Bank", "message": "secret", "step": "pay", "attempt": 2,
+            "detail": {"x": "secret"}, "cause": {"message": "secret"}}', NULL),
+        (pg_temp.key(id), 1, 3, 'wait', 'receive', 'waiting', NULL, NULL, '{"topic": "secret"}');
+    SELECT pawl.send_message(id, '"secret"');
+    SELECT status FROM pg_temp.call(id, 'event', 'set_event', '{"key": "e", "value": "secret"}');
+    SELECT status FROM pg_temp.call(id, 'stream', 'write_stream', '{"key": "s", "value": "secret"}')
+$$;
+SELECT pg_temp.secretive('root', NULL);
+SELECT pg_temp.secretive('root/a', 'root');
+SELECT pg_temp.secretive('root/a/b', 'root/a'), pg_temp.secretive('other', NULL);
+UPDATE pawl.workflow SET detached = true WHERE workflow_id = 'root/a/b';
+SELECT pawl.cancel_workflow('root', 'a secret reason');
+SELECT pg_temp.key('root') AS root, pg_temp.key('other') AS other \gset
+SELECT pawl.redact_workflow('root');
+\echo :LAST_ERROR_SQLSTATE
+SELECT pawl.apply_cancel_requests(ARRAY(SELECT workflow_key FROM pawl.workflow WHERE workflow_id = 'root'));
+SELECT refusal FROM pawl.complete_workflows(:me, ARRAY[:root], '{1}', '{cancelled}', '{request}', '{NULL}', ARRAY['{"code": "x", "message": "secret"}']::jsonb[]);
+SELECT pawl.redact_workflow('root');
+\echo :LAST_ERROR_SQLSTATE
+SELECT pg_temp.finish('root/a'), pg_temp.finish('other');
+-- A grandchild has not ended, though a detached one.
+SELECT * FROM pawl.redact_workflows('{root,root/a,other}') AS redacted;
+SELECT pg_temp.finish('root/a/b');
+SELECT * FROM pg_temp.secrets();
+SELECT pawl.redact_workflow('root');
+SELECT * FROM pg_temp.secrets();
+SELECT workflow_id, status, status_reason, input, output, error, progress, headers, attributes FROM pawl.workflows WHERE workflow_id LIKE 'root%' ORDER BY 1;
+SELECT step_name, step_number, kind, status, output, error, waits_for FROM pawl.workflow_steps WHERE workflow_id = 'root' ORDER BY step_number;
+SELECT message FROM pawl.messages WHERE workflow_id = 'root' UNION ALL SELECT value FROM pawl.events WHERE workflow_id = 'root'
+    UNION ALL SELECT value FROM pawl.stream_entries WHERE workflow_id = 'root';
+-- It does not run again; it can be redacted again, and deleted.
+SELECT pawl.resume_workflow('root');
+\echo :LAST_ERROR_SQLSTATE
+SELECT pawl.rewind_workflow('root', 'pay');
+\echo :LAST_ERROR_SQLSTATE
+SELECT pawl.fork_workflow('root');
+\echo :LAST_ERROR_SQLSTATE
+SELECT pawl.redact_workflow('nobody');
+\echo :LAST_ERROR_SQLSTATE
+SELECT pawl.redact_workflow('root'), pawl.delete_workflow('root'), pawl.delete_workflow('other');
+-- One that somebody may still ask about is not redacted.
+SELECT pg_temp.claimed('asks');
+SELECT pg_temp.claimed('asked', 'asks');
+SELECT pg_temp.finish('asked');
+SELECT pawl.redact_workflow('asked');
+\echo :LAST_ERROR_SQLSTATE
+SELECT * FROM pawl.redact_workflows('{asked,root/a}') AS redacted;
+
 -- Only whoever may operate on all of them.
 CREATE ROLE regress_biller;
 SELECT pawl.grant_access('regress_biller', 'operate', 'bill');
@@ -94,6 +158,9 @@ SELECT pg_temp.finish('ours'), pg_temp.finish('theirs');
 SET ROLE regress_biller;
 SELECT pawl.delete_workflows('{ours,theirs}');
 \echo :LAST_ERROR_SQLSTATE
+SELECT pawl.redact_workflows('{ours,theirs}');
+\echo :LAST_ERROR_SQLSTATE
+SELECT pawl.redact_workflow('theirs');
 SELECT pawl.delete_workflow('theirs');
 RESET ROLE;
 SELECT role_name = current_user AS mine, action, object_kind, object_name, reason, detail FROM pawl.audit ORDER BY audit_key;
