@@ -508,7 +508,8 @@ BEGIN
             SELECT w.queue_id, w.rank, w.ready_key, w.workflow_name, w.workflow_version FROM pawl.workflow w
             WHERE w.workflow_key = ANY (awaited) ORDER BY w.workflow_key FOR KEY SHARE OF w),
         marked AS MATERIALIZED (
-            SELECT pawl.mark_ready(r.queue_id, r.rank & ~1::bigint, r.ready_key, r.workflow_name, r.workflow_version) FROM running r)
+            -- In a limited queue it has no key; any fresh one is higher than this.
+            SELECT pawl.mark_ready(r.queue_id, r.rank & ~1::bigint, coalesce(r.ready_key, 1), r.workflow_name, r.workflow_version) FROM running r)
         SELECT count(*) INTO marks FROM marked;
     END IF;
     FOR i IN 1 .. cardinality(again) LOOP

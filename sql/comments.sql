@@ -8,14 +8,23 @@ COMMENT ON COLUMN pawl.queue.partition_concurrency IS 'How many of each partitio
 COMMENT ON COLUMN pawl.queue.rate_limit IS 'How many may start in each rate_period; NULL: no limit.';
 COMMENT ON COLUMN pawl.queue.rate_period IS 'The period of rate_limit.';
 COMMENT ON COLUMN pawl.queue.hold_while_waiting IS 'Whether a parked workflow still counts as running.';
+COMMENT ON COLUMN pawl.queue.limited IS 'Whether it has any limit: then its claims go through its gate.';
 COMMENT ON COLUMN pawl.queue.paused_at IS 'Since when nothing of it starts; NULL: it is not paused.';
 COMMENT ON COLUMN pawl.queue.paused_by IS 'The role that paused it.';
 COMMENT ON COLUMN pawl.queue.paused_reason IS 'Why it is paused.';
 COMMENT ON COLUMN pawl.queue.created_at IS 'When it was made: the start of that transaction.';
 COMMENT ON COLUMN pawl.queue.created_by IS 'The role that made it.';
 
+COMMENT ON COLUMN pawl.queue_gate.queue_id IS 'The queue.';
+COMMENT ON COLUMN pawl.queue_gate.next_slot IS 'The slot of its rate limit that was used longest ago.';
+COMMENT ON COLUMN pawl.queue_gate.counted IS 'Whether running_in tells of everything that runs in it; not yet after it got its first limit.';
+
+COMMENT ON COLUMN pawl.queue_rate_slot.queue_id IS 'The queue.';
+COMMENT ON COLUMN pawl.queue_rate_slot.slot IS 'From 0 to rate_limit - 1.';
+COMMENT ON COLUMN pawl.queue_rate_slot.used_at IS 'When something started that took it; it is free a rate_period later.';
+
 COMMENT ON COLUMN pawl.workflow.workflow_key IS 'The workflow: lane << 48 | sequence.';
-COMMENT ON COLUMN pawl.workflow.ready_key IS 'Its place among the claimable ones, fresh each time it becomes claimable; NULL while delayed, parked or held.';
+COMMENT ON COLUMN pawl.workflow.ready_key IS 'Its place among the claimable ones, fresh each time it becomes claimable; NULL while delayed, parked or held, or running in a queue with limits.';
 COMMENT ON COLUMN pawl.workflow.rank IS '2 * priority, plus 1 while it never started: woken ones go first.';
 COMMENT ON COLUMN pawl.workflow.parent_key IS 'The workflow_key of the parent that started it as a child.';
 COMMENT ON COLUMN pawl.workflow.created_at IS 'When it was made: the start of that transaction.';
@@ -29,7 +38,7 @@ COMMENT ON COLUMN pawl.workflow.scheduled_at IS 'The time that its schedule enqu
 COMMENT ON COLUMN pawl.workflow.claimed_by IS 'The worker that runs it; NULL: unclaimed.';
 COMMENT ON COLUMN pawl.workflow.epoch IS 'Raised by each claim; with the worker it is the fence of every write.';
 COMMENT ON COLUMN pawl.workflow.queue_id IS 'The queue; 0 is default.';
-COMMENT ON COLUMN pawl.workflow.running_in IS 'Its queue_id while it runs in a queue with limits; otherwise NULL.';
+COMMENT ON COLUMN pawl.workflow.running_in IS 'Its queue_id while it runs in a queue with limits, or is parked and keeps its permit; otherwise NULL.';
 COMMENT ON COLUMN pawl.workflow.priority IS 'Lower runs first.';
 COMMENT ON COLUMN pawl.workflow.workflow_version IS 'The version of the handler: pinned at enqueue, or set by the first claim.';
 COMMENT ON COLUMN pawl.workflow.recoveries IS 'How often its worker crashed while it ran.';

@@ -10,6 +10,7 @@ DECLARE
     rows CONSTANT integer := cardinality(workflow_keys);
     now CONSTANT timestamptz := clock_timestamp();
     good integer;
+    marks integer;
     moved bigint[];
     moved_keys bigint[];
     told bigint[];          -- those of them that somebody may wait for
@@ -53,10 +54,12 @@ BEGIN
             CASE WHEN pg_column_size(g.output) <= 2000 THEN g.output END,
             CASE WHEN g.end_status = 'cancelled' AND g.cancelled_by IS NOT NULL
                 THEN pawl.cancel_error(g.error, g.status_reason, g.cancelled_by, g.cancel_note) ELSE g.error END
-        FROM gone g)
-    SELECT (SELECT count(*) FROM asked), array_agg(g.ordinal), array_agg(g.workflow_key),
+        FROM gone g),
+    freed AS MATERIALIZED (
+        SELECT pawl.mark_room(g.running_in, g.claimed_by, g.partition_key IS NOT NULL) FROM gone g WHERE g.running_in IS NOT NULL)
+    SELECT (SELECT count(*) FROM asked), (SELECT count(*) FROM freed), array_agg(g.ordinal), array_agg(g.workflow_key),
             coalesce(array_agg(g.workflow_key) FILTER (WHERE g.parent_key IS NOT NULL), '{}')
-        INTO good, moved, moved_keys, told FROM gone g;
+        INTO good, marks, moved, moved_keys, told FROM gone g;
     IF good <> rows THEN
         PERFORM pawl.refuse_argument('a workflow cannot end as it is said to', format('%s of %s rows are wrong; nothing was written.', rows - good, rows),
             'succeeded has an output and nothing else; failed an error, which is a JSON object, and a reason (error, timeout, crashes, determinism, '
@@ -125,7 +128,8 @@ BEGIN
             ready_key = CASE WHEN c.over THEN nextval('pawl.key_seq') END,
             due_at = CASE WHEN NOT c.over THEN least(n.due_at, w.deadline_at) END,
             waiting_for = CASE WHEN NOT c.over THEN a.waiting_for END,
-            claimed_by = NULL, running_in = NULL, rank = w.rank & ~1::bigint,
+            claimed_by = NULL, rank = w.rank & ~1::bigint,
+            running_in = CASE WHEN (SELECT true FROM pawl.queue q WHERE q.queue_id = w.running_in AND q.hold_while_waiting) THEN w.running_in END,
             -- It has passed a checkpoint, and its run ends as it should.
             probation = false, crashes = CASE WHEN w.crashes > 0 AND EXISTS (SELECT FROM pawl.workflow_step s
                 WHERE s.workflow_key = w.workflow_key AND s.epoch = w.epoch) THEN 0 ELSE w.crashes END
@@ -134,12 +138,14 @@ BEGIN
             CROSS JOIN LATERAL (SELECT EXISTS (SELECT FROM pawl.workflow l WHERE l.workflow_key = a.workflow_key
                 AND (n.is_over OR l.cancel_requested_at IS NOT NULL OR l.deadline_at <= clock_timestamp()))) c (over)
         WHERE w.workflow_key = ANY (own_keys) AND w.workflow_key = a.workflow_key AND w.epoch = a.epoch
-        RETURNING a.ordinal, w.queue_id, w.rank, w.ready_key, w.due_at, w.workflow_name, w.workflow_version),
+        RETURNING a.ordinal, w.queue_id, w.rank, w.ready_key, w.due_at, w.workflow_name, w.workflow_version, w.partition_key),
+    freed AS MATERIALIZED (
+        SELECT pawl.mark_room(p.queue_id, park_workflows.worker_id, p.partition_key IS NOT NULL) FROM parked p),
     marked AS MATERIALIZED (
         -- A due time within the horizon of a waiting worker is told: it may have looked before.
         SELECT pawl.mark_ready(p.queue_id, p.rank, p.ready_key, p.workflow_name, p.workflow_version) FROM parked p
         WHERE p.ready_key IS NOT NULL OR p.due_at IS NOT NULL)
-    SELECT (SELECT count(*) FROM marked), array_agg(p.ordinal) INTO marks, done FROM parked p;
+    SELECT (SELECT count(*) FROM marked) + (SELECT count(*) FROM freed), array_agg(p.ordinal) INTO marks, done FROM parked p;
     RETURN QUERY SELECT o, 'fenced' FROM generate_series(1, rows) o WHERE o <> ALL (coalesce(done, '{}'));
 END $$;
 REVOKE ALL ON FUNCTION pawl.park_workflows(uuid, bigint[], integer[], text[]) FROM PUBLIC;
@@ -172,9 +178,10 @@ BEGIN
             input = CASE WHEN pg_column_size(a.input) <= 2000 THEN a.input END
         FROM asked a WHERE w.workflow_key = ANY (workflow_keys) AND w.workflow_key = a.workflow_key AND w.epoch = a.epoch
             AND w.claimed_by = continue_workflows.worker_id
-        RETURNING a.ordinal, a.input, w.workflow_key, w.queue_id, w.rank, w.ready_key, w.workflow_name, w.workflow_version),
+        RETURNING a.ordinal, a.input, w.workflow_key, w.queue_id, w.rank, w.ready_key, w.workflow_name, w.workflow_version, w.partition_key),
     marked AS MATERIALIZED (
-        SELECT pawl.mark_ready(c.queue_id, c.rank, c.ready_key, c.workflow_name, c.workflow_version) FROM continued c)
+        SELECT pawl.mark_ready(c.queue_id, c.rank, c.ready_key, c.workflow_name, c.workflow_version),
+            pawl.mark_room(c.queue_id, continue_workflows.worker_id, c.partition_key IS NOT NULL) FROM continued c)
     SELECT (SELECT count(*) FROM marked), array_agg(c.ordinal), array_agg(c.workflow_key) INTO marks, done, own_keys FROM continued c;
     -- The rows are this transaction's: whatever else its run recorded came before.
     DELETE FROM pawl.workflow_step s WHERE s.workflow_key = ANY (own_keys);
@@ -215,9 +222,10 @@ BEGIN
             rank = w.rank & ~1::bigint, crashes = 0, probation = false
         FROM asked a WHERE w.workflow_key = ANY (workflow_keys) AND w.workflow_key = a.workflow_key AND w.epoch = a.epoch
             AND w.claimed_by = release_workflows.worker_id
-        RETURNING a.ordinal, w.queue_id, w.rank, w.ready_key, w.workflow_name, w.workflow_version),
+        RETURNING a.ordinal, w.queue_id, w.rank, w.ready_key, w.workflow_name, w.workflow_version, w.partition_key),
     marked AS MATERIALIZED (
-        SELECT pawl.mark_ready(r.queue_id, r.rank, r.ready_key, r.workflow_name, r.workflow_version) FROM released r)
+        SELECT pawl.mark_ready(r.queue_id, r.rank, r.ready_key, r.workflow_name, r.workflow_version),
+            pawl.mark_room(r.queue_id, release_workflows.worker_id, r.partition_key IS NOT NULL) FROM released r)
     SELECT (SELECT count(*) FROM marked), array_agg(p.ordinal) INTO marks, done FROM released p;
     RETURN QUERY SELECT o, 'fenced' FROM generate_series(1, rows) o WHERE o <> ALL (coalesce(done, '{}'));
 END $$;

@@ -203,6 +203,12 @@ REVOKE ALL ON FUNCTION pawl.mark_ready(integer, bigint, bigint, text, integer) F
 COMMENT ON FUNCTION pawl.mark_ready(integer, bigint, bigint, text, integer) IS
 'Internal: an entry becomes claimable when this commits; ready_key NULL: it is about to be due. Wakes a worker that waits for it.';
 
+CREATE FUNCTION pawl.mark_room(queue_id integer, worker_id uuid, partitioned boolean) RETURNS void
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'pawl_mark_room_1_0';
+REVOKE ALL ON FUNCTION pawl.mark_room(integer, uuid, boolean) FROM PUBLIC;
+COMMENT ON FUNCTION pawl.mark_room(integer, uuid, boolean) IS
+'Internal: what this worker ran of a queue runs no more when this commits. Wakes a worker that found the queue full; all of them, if it was full for a partition.';
+
 CREATE FUNCTION pawl.arm_signals(worker_id uuid) RETURNS integer
 LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'pawl_arm_signals_1_0';
 REVOKE ALL ON FUNCTION pawl.arm_signals(uuid) FROM PUBLIC;

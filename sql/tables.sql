@@ -19,19 +19,42 @@ CREATE TABLE pawl.queue (
     rate_limit            integer     CONSTRAINT queue_rate_limit_positive CHECK (rate_limit > 0),
     rate_period           interval    CONSTRAINT queue_rate_period_positive CHECK (rate_period > interval '0'),
     hold_while_waiting    boolean     NOT NULL DEFAULT false,
+    -- Whether its claims go through its gate.
+    limited               boolean     NOT NULL GENERATED ALWAYS AS (concurrency IS NOT NULL OR worker_concurrency IS NOT NULL
+                                          OR partition_concurrency IS NOT NULL OR rate_limit IS NOT NULL) STORED,
     paused_at             timestamptz,
     paused_by             text,
     paused_reason         text,
     created_at            timestamptz NOT NULL DEFAULT pg_catalog.now(),
-    created_by            text        NOT NULL
+    created_by            text        NOT NULL,
+    CONSTRAINT queue_rate CHECK ((rate_limit IS NULL) = (rate_period IS NULL))
 );
 SELECT pg_catalog.pg_extension_config_dump('pawl.queue', '');
+-- What every claim looks at; nearly always it is empty.
+CREATE INDEX queue_restricted_idx ON pawl.queue (queue_id) WHERE limited OR paused_at IS NOT NULL;
+
+-- One claim of a limited queue at a time: it locks this row. Enqueues and completions never touch it.
+CREATE TABLE pawl.queue_gate (
+    queue_id  integer NOT NULL CONSTRAINT queue_gate_pkey PRIMARY KEY,
+    next_slot integer NOT NULL DEFAULT 0,           -- of the rate limit's ring: the one that was used longest ago
+    counted   boolean NOT NULL                      -- running_in tells of everything that runs; it was not limited before, otherwise
+) WITH (fillfactor = 10, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0);
+SELECT pg_catalog.pg_extension_config_dump('pawl.queue_gate', '');
+
+-- A rate limit is a ring of as many slots as may start in a period: each first start takes the one that was used longest ago.
+CREATE TABLE pawl.queue_rate_slot (
+    queue_id integer     NOT NULL,
+    slot     integer     NOT NULL,
+    used_at  timestamptz NOT NULL,
+    CONSTRAINT queue_rate_slot_pkey PRIMARY KEY (queue_id, slot)
+) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000, autovacuum_vacuum_cost_delay = 0);
+SELECT pg_catalog.pg_extension_config_dump('pawl.queue_rate_slot', '');
 
 -- Unfinished workflows. Ending one moves its row to pawl.workflow_history. No index on any column that an unlimited claim or a checkpoint
 -- changes, and free space in every page: then each of those updates is HOT.
 CREATE TABLE pawl.workflow (
     workflow_key        bigint      NOT NULL DEFAULT pg_catalog.nextval('pawl.key_seq') CONSTRAINT workflow_pkey PRIMARY KEY,
-    ready_key           bigint,                     -- NULL: delayed, parked or held; a fresh key each time the entry becomes claimable
+    ready_key           bigint,                     -- NULL: delayed, parked, held, or running in a limited queue; fresh each time the entry becomes claimable
     rank                bigint      NOT NULL,       -- 2 * priority, plus 1 while never started
     parent_key          bigint,
     created_at          timestamptz NOT NULL DEFAULT pg_catalog.now(),
@@ -428,6 +451,8 @@ SELECT pg_catalog.pg_extension_config_dump('pawl.access_rule', '');
 CREATE UNIQUE INDEX access_rule_idx ON pawl.access_rule (role_name, access, coalesce(workflow_name, ''), coalesce(queue_name, ''));
 
 COMMENT ON TABLE pawl.queue IS 'Queues and their limits; queue 0, default, has a row only once it was altered. Read pawl.queues.';
+COMMENT ON TABLE pawl.queue_gate IS 'What claims of a limited queue lock, one at a time.';
+COMMENT ON TABLE pawl.queue_rate_slot IS 'When the latest first starts of a queue with a rate limit were.';
 COMMENT ON TABLE pawl.workflow IS 'Unfinished workflows. Read pawl.workflows.';
 COMMENT ON TABLE pawl.workflow_history IS 'Ended workflows, by month of completion. Read pawl.workflows.';
 COMMENT ON TABLE pawl.payload IS 'Inputs and outputs over 2000 bytes, by workflow_key. Read pawl.workflows.';

@@ -296,7 +296,7 @@ FROM (
     SELECT 0, 'default', NULL, NULL, NULL, NULL, NULL, false, NULL, NULL, NULL, NULL, NULL
         WHERE NOT EXISTS (SELECT FROM pawl.queue d WHERE d.queue_id = 0)) q
 CROSS JOIN LATERAL (
-    -- Each half has its index.
+    -- Each part has its index.
     SELECT count(*) FILTER (WHERE c.claimed_by IS NULL) AS depth, count(*) FILTER (WHERE c.claimed_by IS NOT NULL) AS running,
         min(greatest(c.created_at, c.run_at)) FILTER (WHERE c.claimed_by IS NULL) AS oldest
     FROM (
@@ -304,7 +304,10 @@ CROSS JOIN LATERAL (
             WHERE w.queue_id = q.queue_id AND w.partition_key IS NULL AND w.ready_key IS NOT NULL
         UNION ALL
         SELECT w.claimed_by, w.created_at, w.run_at FROM pawl.workflow w
-            WHERE w.queue_id = q.queue_id AND w.partition_key IS NOT NULL AND w.ready_key IS NOT NULL) c) e;
+            WHERE w.queue_id = q.queue_id AND w.partition_key IS NOT NULL AND w.ready_key IS NOT NULL
+        UNION ALL
+        SELECT w.claimed_by, w.created_at, w.run_at FROM pawl.workflow w
+            WHERE w.running_in = q.queue_id AND w.claimed_by IS NOT NULL AND w.ready_key IS NULL) c) e;
 COMMENT ON VIEW pawl.queues IS 'The queues, their limits, and what is in them now.';
 COMMENT ON COLUMN pawl.queues.queue IS 'The name of the queue; default is always there.';
 COMMENT ON COLUMN pawl.queues.concurrency IS 'How many of it may run at once; NULL: no limit.';

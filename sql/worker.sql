@@ -89,7 +89,7 @@ DECLARE
     now timestamptz := clock_timestamp();
 BEGIN
     WITH lost AS MATERIALIZED (
-        SELECT w.workflow_key, l.crashed,
+        SELECT w.workflow_key, l.owner, l.crashed,
             CASE WHEN NOT l.crashed THEN 0
                 -- A step that waits or is to be tried again is a checkpoint too.
                 WHEN (SELECT true FROM pawl.workflow_step s WHERE s.workflow_key = w.workflow_key AND s.epoch = w.epoch LIMIT 1) THEN 1
@@ -105,12 +105,14 @@ BEGIN
             running_in = NULL, recoveries = w.recoveries + CASE WHEN l.crashed THEN 1 ELSE 0 END, crashes = l.crashes, probation = false
         FROM lost l WHERE w.workflow_key = ANY (workflow_keys) AND w.workflow_key = l.workflow_key
         -- The first two crashes may be another's fault: only those that it met alone count.
-        RETURNING w.workflow_key, w.queue_id, w.rank, w.ready_key, w.workflow_name, w.workflow_version, w.crashes,
+        RETURNING w.workflow_key, w.queue_id, w.rank, w.ready_key, w.workflow_name, w.workflow_version, w.partition_key, w.crashes, l.owner,
             l.probation AND l.crashes - 2 >= max_crashes AS poisoned),
     marked AS MATERIALIZED (
         SELECT pawl.mark_ready(b.queue_id, b.rank, b.ready_key, b.workflow_name, b.workflow_version)
-        FROM back b WHERE b.crashes < 2)
-    SELECT (SELECT count(*) FROM marked), count(*), array_agg(b.workflow_key) FILTER (WHERE b.poisoned)
+        FROM back b WHERE b.crashes < 2),
+    freed AS MATERIALIZED (
+        SELECT pawl.mark_room(b.queue_id, b.owner, b.partition_key IS NOT NULL) FROM back b)
+    SELECT (SELECT count(*) FROM marked) + (SELECT count(*) FROM freed), count(*), array_agg(b.workflow_key) FILTER (WHERE b.poisoned)
         INTO marks, returned, poisoned FROM back b;
     IF poisoned IS NULL THEN
         RETURN returned;
@@ -360,6 +362,19 @@ queues: the queues it serves, NULL for all.
 workflow_names, workflow_versions, plugins: the handlers it can run, arrays of one length.
 Result: worker_number (of its lock), heartbeat_interval and lease to keep, max_payload in bytes, whether the database is held, and why.';
 
+CREATE FUNCTION pawl.has_room(queue_id integer, partition_key text, running_in integer, worker_id uuid) RETURNS boolean LANGUAGE sql STABLE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT NOT EXISTS (
+        SELECT FROM pawl.queue q CROSS JOIN LATERAL (
+            SELECT count(*) AS all_of_it, count(*) FILTER (WHERE w.partition_key = $2) AS of_partition, count(*) FILTER (WHERE w.claimed_by = $4) AS of_worker
+            FROM pawl.workflow w WHERE w.running_in = q.queue_id AND (w.claimed_by IS NOT NULL OR q.hold_while_waiting)) r
+        WHERE q.queue_id = $1 AND (q.paused_at IS NOT NULL OR r.of_worker >= q.worker_concurrency
+            OR ($3 IS NULL AND (r.all_of_it >= q.concurrency OR ($2 IS NOT NULL AND r.of_partition >= q.partition_concurrency)))))
+$$;
+REVOKE ALL ON FUNCTION pawl.has_room(integer, text, integer, uuid) FROM PUBLIC;
+COMMENT ON FUNCTION pawl.has_room(integer, text, integer, uuid) IS
+'Internal: whether a workflow that ran before could run now in this worker, as far as it is for its queue. running_in: the permit that it kept.';
+
 CREATE FUNCTION pawl.has_suspects(worker_id uuid) RETURNS boolean LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp SET jit = off SET enable_seqscan = off SET enable_bitmapscan = off AS $$
 #variable_conflict use_column
@@ -376,6 +391,8 @@ BEGIN
         WHERE w.crashes >= 2 AND w.ready_key IS NOT NULL AND w.claimed_by IS NULL
             AND (served IS NULL OR CASE w.queue_id WHEN 0 THEN 'default' ELSE (SELECT q.queue_name FROM pawl.queue q WHERE q.queue_id = w.queue_id) END
                 = ANY (served))
+            -- Whoever has to run it alone runs nothing else until then.
+            AND pawl.has_room(w.queue_id, w.partition_key, w.running_in, has_suspects.worker_id)
             AND EXISTS (SELECT FROM mine m WHERE m.workflow_name = w.workflow_name AND (w.workflow_version IS NULL
                 OR m.workflow_version = w.workflow_version
                 OR (NOT w.pinned AND w.workflow_version > m.above AND w.workflow_version < m.workflow_version))));

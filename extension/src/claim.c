@@ -12,7 +12,7 @@
  *	 `passed` was not reported;
  * - a claim that found less than it asked for has seen all up to the last key drawn before its snapshot.
  */
-#include "pawl.h"
+#include "gate.h"
 #include "shared.h"
 
 #include "access/xact.h"
@@ -30,7 +30,7 @@
 #define RESET_INTERVAL (60 * USECS_PER_SEC)
 #define DUE_BATCH 1000
 #define PARTITIONS_VISITED 64	/* by a claim that found something; */
-#define BARREN_PARTITIONS_VISITED 1000	/* by one that did not yet, so that what cannot run hides little */
+#define BARREN_PARTITIONS_VISITED 512	/* by one that did not yet; the next one goes on there */
 
 typedef struct LaneState
 {
@@ -48,21 +48,48 @@ static uint64 handlers_hash = 0;
 static TimestampTz last_reset = 0;
 static bool discovered = false;
 static uint32 turn = 0;			/* which queue comes first */
-static char *partition_cursor = NULL;
+static bool unfinished = false; /* some partitions were not looked at yet */
+
+/* Partitions are visited in the order of their keys, round after round; a round may take more than one claim. */
+typedef struct Round
+{
+	int32		queue_id;
+	bool		under_way;
+	bool		wrapped;		/* it went on from the first key */
+	int			served;			/* so many partitions gave something */
+	uint64		arming;			/* of the waiter, if the session was armed when it began */
+	uint64		settled;		/* that arming: a round since then found nothing, and what comes wakes the session */
+	char		cursor[PAWL_MAX_ID + 1];	/* visited last */
+	char		from[PAWL_MAX_ID + 1];	/* where it began */
+} Round;
+
+static HTAB *rounds = NULL;		/* by queue */
+
+/* Two of a kind: without limits, and through a gate. */
+typedef struct ClaimPlans
+{
+	SPIPlanPtr	lane,
+				partition,
+				suspect;
+} ClaimPlans;
 
 static SPIPlanPtr state_plan,
 			due_plan,
 			key_plan,
-			claim_plan,
 			rank_plan,
 			partitioned_plan,
 			partition_plan,
-			partition_claim_plan,
 			prepared_plan,
-			suspect_plan,
+			probe_plan,
+			partition_probe_plan,
+			held_probe_plan,
+			held_plan,
+			suspects_plan,
 			parent_plan,
 			ended_parent_plan,
 			queue_plan;
+static ClaimPlans free_plans,
+			limited_plans;
 
 typedef struct Claim
 {
@@ -70,7 +97,10 @@ typedef struct Claim
 	Datum		worker;
 	const PawlOffer *offer;
 	int			left;
+	bool		found;			/* it has claimed something */
 	int64		newest_key;		/* drawn before the claim's snapshot */
+	PawlLimits *limits;			/* of the queues that are paused or limited */
+	int			nlimits;
 } Claim;
 
 /* A net under the proof: once in a while every claim looks at everything, and counts what it should have found before. */
@@ -104,13 +134,12 @@ prepare_plans(void)
 {
 	/*
 	 * $5 names and $9 versions of all handlers, and $10 above which version of an entry each may take it; $8 each name once and $6 its highest
-	 * version.
+	 * version. $7 the worker, $11 when it starts, $4 how many at most.
 	 */
-	Oid			claim_types[10] = {INT4OID, INT8OID, INT8OID, INT4OID, TEXTARRAYOID, INT4ARRAYOID, UUIDOID, TEXTARRAYOID, INT4ARRAYOID, INT4ARRAYOID};
-	Oid			partition_types[2] = {INT4OID, TEXTOID};
+	Oid			claim_types[11] = {INT4OID, INT8OID, INT8OID, INT4OID, TEXTARRAYOID, INT4ARRAYOID, UUIDOID, TEXTARRAYOID, INT4ARRAYOID, INT4ARRAYOID, TIMESTAMPTZOID};
 
 	/* The last of them: an error half-way leaves the others to be made again. */
-	if (suspect_plan != NULL)
+	if (held_plan != NULL)
 		return;
 
 #define PREPARE(plan, sql, count, types) \
@@ -146,10 +175,12 @@ prepare_plans(void)
 	PREPARE(partitioned_plan,
 			"SELECT w.queue_id FROM pawl.workflow w WHERE w.queue_id > $1 AND w.partition_key IS NOT NULL AND w.ready_key IS NOT NULL"
 			" ORDER BY w.queue_id, w.partition_key, w.rank, w.ready_key LIMIT 1", 1, ((Oid[]) {INT4OID}));
+	/* The next partition after $2, what comes first in it, how many of it run, and whether it is past $3. */
 	PREPARE(partition_plan,
-			"SELECT w.queue_id, w.partition_key FROM pawl.workflow w"
+			"SELECT w.partition_key, w.rank & 1 = 1, (SELECT count(*)::integer FROM pawl.workflow r"
+			" WHERE r.running_in = $1 AND r.partition_key = w.partition_key), w.partition_key > $3 FROM pawl.workflow w"
 			" WHERE w.queue_id = $1 AND w.partition_key > $2 AND w.partition_key IS NOT NULL AND w.ready_key IS NOT NULL"
-			" ORDER BY w.queue_id, w.partition_key, w.rank, w.ready_key LIMIT 1", 2, partition_types);
+			" ORDER BY w.queue_id, w.partition_key, w.rank, w.ready_key LIMIT 1", 3, ((Oid[]) {INT4OID, TEXTOID, TEXTOID}));
 
 	/*
 	 * By ctid: joined by key, the update would see a newer version of the row than the one whose conditions were checked and return an
@@ -161,34 +192,49 @@ prepare_plans(void)
 	" AND (h.v = w.workflow_version OR (NOT w.pinned AND w.workflow_version > h.above AND w.workflow_version < h.v))))"
 	/* Whoever was there at two crashes in a row is left to claims of one alone. */
 #define UNSUSPECTED " AND w.crashes < 2"
-#define TAKE(more) \
-	" UPDATE pawl.workflow w SET claimed_by = $7, epoch = w.epoch + 1, status = 'running', claimed_at = pg_catalog.statement_timestamp()," \
-	" started_at = coalesce(w.started_at, pg_catalog.statement_timestamp()), deduplication_started = w.deduplication_id IS NOT NULL," more \
+#define IN_LANE "w.queue_id = $1 AND w.rank = $2 AND w.partition_key IS NULL AND w.ready_key >= $3" RUNNABLE UNSUSPECTED
+#define IN_PARTITION "w.queue_id = $1 AND w.partition_key = $2 AND w.ready_key >= $3 AND w.ready_key IS NOT NULL" RUNNABLE UNSUSPECTED
+	/* A parked one that kept its permit, and woke up. */
+#define HELD "w.running_in = $1 AND w.ready_key IS NOT NULL AND $2 >= 0 AND $3 >= 0" RUNNABLE UNSUSPECTED
+	/* $3: whether there is room for one that has no permit. */
+#define SUSPECT "w.crashes >= 2 AND w.ready_key IS NOT NULL AND w.queue_id = $1 AND w.partition_key IS NOT DISTINCT FROM $2" \
+	" AND ($3 > 0 OR w.running_in IS NOT NULL)" RUNNABLE
+#define TAKE(what, order, more, keys) \
+	"WITH c AS MATERIALIZED (SELECT w.ctid, w.ready_key FROM pawl.workflow w WHERE " what " ORDER BY " order " LIMIT $4 FOR UPDATE SKIP LOCKED)" \
+	" UPDATE pawl.workflow w SET claimed_by = $7, epoch = w.epoch + 1, status = 'running', claimed_at = $11," \
+	" started_at = coalesce(w.started_at, $11), deduplication_started = w.deduplication_id IS NOT NULL," more \
 	" workflow_version = CASE WHEN w.workflow_version IS NULL THEN ($6)[pg_catalog.array_position($8, w.workflow_name)]" \
 	" ELSE (SELECT min(h.v) FROM unnest($5, $9) h (n, v) WHERE h.n = w.workflow_name AND h.v >= w.workflow_version) END," \
 	" deadline_at = CASE WHEN w.timeout IS NULL OR w.started_at IS NOT NULL THEN w.deadline_at" \
-	" ELSE least(w.deadline_at, pg_catalog.statement_timestamp() + w.timeout) END" \
+	" ELSE least(w.deadline_at, $11 + w.timeout) END" \
 	" WHERE w.ctid = ANY (ARRAY(SELECT c.ctid FROM c))" \
 	" RETURNING w.workflow_key, w.epoch, w.rank & 1 = 0, w.workflow_version, w.priority, w.recoveries, w.created_at, w.workflow_id," \
 	" w.workflow_name, CASE w.queue_id WHEN 0 THEN 'default' ELSE (SELECT q.queue_name FROM pawl.queue q WHERE q.queue_id = w.queue_id) END," \
 	" w.partition_key, coalesce(w.input, (SELECT p.value FROM pawl.payload p WHERE p.workflow_key = w.workflow_key AND p.name = 'input'))," \
-	" w.headers, w.attributes, w.deadline_at, w.cancel_reason, w.probation, w.parent_key, w.ready_key"
-	PREPARE(claim_plan,
-			"WITH c AS MATERIALIZED (SELECT w.ctid FROM pawl.workflow w"
-			" WHERE w.queue_id = $1 AND w.rank = $2 AND w.partition_key IS NULL AND w.ready_key >= $3" RUNNABLE UNSUSPECTED
-			" ORDER BY w.ready_key LIMIT $4 FOR UPDATE SKIP LOCKED)" TAKE(""), 10, claim_types);
+	" w.headers, w.attributes, w.deadline_at, w.cancel_reason, w.probation, w.parent_key," keys
+	/* What runs in a limited queue is counted by running_in, and has left the index of the claimable ones. */
+#define LIMITED " running_in = w.queue_id, ready_key = NULL,"
+#define OWN_KEYS " w.ready_key, w.ready_key"
+#define FORMER_KEYS " (SELECT min(c.ready_key) FROM c), (SELECT max(c.ready_key) FROM c)"
+
+	PREPARE(free_plans.lane, TAKE(IN_LANE, "w.ready_key", "", OWN_KEYS), 11, claim_types);
+	PREPARE(limited_plans.lane, TAKE(IN_LANE, "w.ready_key", LIMITED, FORMER_KEYS), 11, claim_types);
+	PREPARE(probe_plan, "SELECT FROM pawl.workflow w WHERE " IN_LANE " ORDER BY w.ready_key LIMIT $4", 10, claim_types);
 	claim_types[1] = TEXTOID;
-	PREPARE(partition_claim_plan,
-			"WITH c AS MATERIALIZED (SELECT w.ctid FROM pawl.workflow w"
-			" WHERE w.queue_id = $1 AND w.partition_key = $2 AND w.ready_key >= $3 AND w.ready_key IS NOT NULL" RUNNABLE UNSUSPECTED
-			" ORDER BY w.rank, w.ready_key LIMIT $4 FOR UPDATE SKIP LOCKED)" TAKE(""), 10, claim_types);
+	PREPARE(free_plans.partition, TAKE(IN_PARTITION, "w.rank, w.ready_key", "", OWN_KEYS), 11, claim_types);
+	PREPARE(limited_plans.partition, TAKE(IN_PARTITION, "w.rank, w.ready_key", LIMITED, FORMER_KEYS), 11, claim_types);
+	PREPARE(partition_probe_plan, "SELECT FROM pawl.workflow w WHERE " IN_PARTITION " ORDER BY w.rank, w.ready_key LIMIT $4", 10, claim_types);
+	PREPARE(free_plans.suspect, TAKE(SUSPECT, "w.ready_key", " probation = true,", OWN_KEYS), 11, claim_types);
+	PREPARE(limited_plans.suspect, TAKE(SUSPECT, "w.ready_key", LIMITED " probation = true,", FORMER_KEYS), 11, claim_types);
+	PREPARE(suspects_plan,
+			"SELECT w.queue_id, w.partition_key, (SELECT count(*)::integer FROM pawl.workflow r WHERE r.running_in = w.queue_id AND r.partition_key = w.partition_key)"
+			" FROM pawl.workflow w WHERE w.crashes >= 2 AND w.ready_key IS NOT NULL AND w.claimed_by IS NULL AND ($1 IS NULL OR w.queue_id = ANY ($1))"
+			" GROUP BY w.queue_id, w.partition_key ORDER BY min(w.ready_key)", 1, ((Oid[]) {INT4ARRAYOID}));
 	PREPARE(parent_plan, "SELECT w.workflow_id FROM pawl.workflow w WHERE w.workflow_key = $1", 1, ((Oid[]) {INT8OID}));
 	PREPARE(ended_parent_plan, "SELECT h.workflow_id FROM pawl.workflow_history h WHERE h.workflow_key = $1 LIMIT 1", 1, ((Oid[]) {INT8OID}));
-	claim_types[0] = INT4ARRAYOID;
-	PREPARE(suspect_plan,
-			"WITH c AS MATERIALIZED (SELECT w.ctid FROM pawl.workflow w"
-			" WHERE w.crashes >= 2 AND w.ready_key IS NOT NULL AND ($1 IS NULL OR w.queue_id = ANY ($1))" RUNNABLE
-			" ORDER BY w.ready_key LIMIT $4 FOR UPDATE SKIP LOCKED)" TAKE(" probation = true,"), 10, claim_types);
+	claim_types[1] = INT8OID;
+	PREPARE(held_probe_plan, "SELECT FROM pawl.workflow w WHERE " HELD " LIMIT $4", 10, claim_types);
+	PREPARE(held_plan, TAKE(HELD, "w.rank, w.ready_key", LIMITED, FORMER_KEYS), 11, claim_types);
 }
 
 static Datum
@@ -319,14 +365,17 @@ is_sql_handler(const PawlOffer *offer, Datum name, Datum version)
 /* What the statement returns of each row. */
 enum
 {
-	ROW_VERSION = 3,
+	ROW_BEGAN = 2,
+	ROW_VERSION,
+	ROW_PRIORITY,
 	ROW_NAME = 8,
 	ROW_COMMON = 14,			/* so many are answered as they are */
 	ROW_DEADLINE = 14,
 	ROW_CANCEL_REASON,
 	ROW_PROBATION,
 	ROW_PARENT,
-	ROW_READY_KEY,
+	ROW_LOWEST_KEY,
+	ROW_HIGHEST_KEY,
 	ROW_COLUMNS
 };
 
@@ -366,65 +415,88 @@ put_result(Claim *claim, Datum *row, bool *nulls)
 	tuplestore_putvalues(claim->result->setResult, claim->result->setDesc, values, missing);
 }
 
-/* Runs one claim statement and puts what it took into the result; answers how many, and the lowest and highest key. */
-static int
-take(Claim *claim, SPIPlanPtr plan, Datum queue, Datum second, int64 from, int limit, int64 *lowest, int64 *highest)
+/* What a claim statement took. */
+typedef struct Taken
+{
+	int			count;
+	int			started;		/* of them for the first time */
+	int64		lowest;			/* ready keys */
+	int64		highest;
+} Taken;
+
+static void
+fill_values(Claim *claim, Datum *values, int32 queue_id, Datum second, int64 third, int limit)
 {
 	const PawlOffer *offer = claim->offer;
-	Datum		values[10] = {
-		queue, second, Int64GetDatum(from), Int32GetDatum(limit), offer->name_array, offer->top_versions, claim->worker,
+	Datum		all[10] = {
+		Int32GetDatum(queue_id), second, Int64GetDatum(third), Int32GetDatum(limit), offer->name_array, offer->top_versions, claim->worker,
 		offer->distinct_names, offer->version_array, offer->above_array
 	};
-	char		nulls[10] = {queue == (Datum) 0 && plan == suspect_plan ? 'n' : ' ', ' ', ' ', ' ', ' ', ' ', ' ', ' ', ' ', ' '};
-	SPITupleTable *rows;
-	int			taken;
 
-	*lowest = NO_KEY;
-	*highest = 0;
+	memcpy(values, all, sizeof(all));
+}
+
+/* Whether there is something to claim: that costs less than a gate. */
+static bool
+probe(Claim *claim, SPIPlanPtr plan, int32 queue_id, Datum second, int64 third)
+{
+	Datum		values[10];
+
+	fill_values(claim, values, queue_id, second, third, 1);
+	if (SPI_execute_plan(plan, values, NULL, false, 1) != SPI_OK_SELECT)
+		elog(ERROR, "could not look for something to claim");
+	return SPI_processed > 0;
+}
+
+/* Runs one claim statement and puts what it took into the result. limits: the gate that it goes through. second: NULL is possible for a text. */
+static Taken
+take(Claim *claim, PawlLimits *limits, SPIPlanPtr plan, int32 queue_id, Datum second, bool second_null, int64 third, int limit)
+{
+	Datum		values[11];
+	char		nulls[11] = {' ', second_null ? 'n' : ' ', ' ', ' ', ' ', ' ', ' ', ' ', ' ', ' ', ' '};
+	Taken		taken = {.lowest = NO_KEY};
+	SPITupleTable *rows;
+
+	fill_values(claim, values, queue_id, second, third, limit);
+	values[10] = TimestampTzGetDatum(limits == NULL ? GetCurrentStatementStartTimestamp() : limits->now);
 	if (SPI_execute_plan(plan, values, nulls, false, 0) != SPI_OK_UPDATE_RETURNING)
 		elog(ERROR, "could not claim");
-	taken = (int) SPI_processed;
+	taken.count = (int) SPI_processed;
 	rows = SPI_tuptable;
-	for (int i = 0; i < taken; i++)
+	for (int i = 0; i < taken.count; i++)
 	{
 		Datum		row[ROW_COLUMNS];
 		bool		missing[ROW_COLUMNS];
-		int64		key;
 
 		heap_deform_tuple(rows->vals[i], rows->tupdesc, row, missing);
-		key = DatumGetInt64(row[ROW_READY_KEY]);
-		*lowest = Min(*lowest, key);
-		*highest = Max(*highest, key);
+		taken.lowest = Min(taken.lowest, DatumGetInt64(row[ROW_LOWEST_KEY]));
+		taken.highest = Max(taken.highest, DatumGetInt64(row[ROW_HIGHEST_KEY]));
+		taken.started += !DatumGetBool(row[ROW_BEGAN]);
+		/* Claimed beside its lane: whoever has passed it there must hear of it if this aborts. */
+		if (plan == held_plan && pawl_shared != NULL)
+			pawl_touch(pawl_lane(queue_id, 2 * (int64) DatumGetInt32(row[ROW_PRIORITY])), DatumGetInt64(row[ROW_LOWEST_KEY]));
 		put_result(claim, row, missing);
 	}
 	SPI_freetuptable(rows);
-	claim->left -= taken;
+	claim->left -= taken.count;
+	claim->found |= taken.count > 0;
+	if (limits != NULL)
+		pawl_took(limits, taken.count, taken.started, plan == held_plan);
 	return taken;
 }
 
-/* One lane; without a mark if the table of lanes was full. */
+/* What a look at a lane, from its mark on, has come to; full: it took all that it asked for. */
 static void
-claim_from_lane(Claim *claim, int lane, int32 queue_id, int64 rank)
+move_mark(int64 newest_key, int lane, bool full, int64 lowest, int64 highest)
 {
-	LaneState  *state = lane < 0 ? NULL : &lanes[lane];
-	int64		from = state == NULL ? 0 : Min(state->before_last, state->pending);
-	int			asked = claim->left;
-	int64		lowest;
-	int64		highest;
-	int64		mark;
+	LaneState  *state = &lanes[lane];
+	int64		mark = Max(state->last, full ? highest : newest_key);
 	uint64		passed;
-	bool		full;
 
-	pawl_begin_touching(lane, from);
-	full = take(claim, claim_plan, Int32GetDatum(queue_id), Int64GetDatum(rank), from, asked, &lowest, &highest) == asked;
-	pawl_touch(lane, lowest);
-	if (state == NULL)
-		return;
 	if (lowest < Min(state->before_reset, state->pending))
 		pg_atomic_fetch_add_u64(&pawl_shared->rescued_by_reset, 1);
 	state->before_reset = 0;
 
-	mark = Max(state->last, full ? highest : claim->newest_key);
 	/* A full claim may have ended below the last mark, or before a reported key: the next one goes on from there. */
 	if (!full)
 		state->pending = NO_KEY;
@@ -441,48 +513,176 @@ claim_from_lane(Claim *claim, int lane, int32 queue_id, int64 rank)
 	pg_memory_barrier();
 }
 
-/* The partitions of a queue in turn, one entry from each, then again while something is left. */
-static void
-claim_from_partitions(Claim *claim, int32 queue_id)
+/* How many may be claimed through a gate, of those that began already or of all. */
+static int
+room_for(const Claim *claim, const PawlLimits *limits, bool first_starts)
 {
-	bool		wrapped = false;
-	bool		found = false;
-	int			visited = 0;
-	int			taken = 0;
+	int			room = Min(claim->left, Min(limits->room, limits->worker_room));
 
-	while (claim->left > 0 && visited < (found ? PARTITIONS_VISITED : BARREN_PARTITIONS_VISITED))
+	return first_starts ? Min(room, limits->starts) : room;
+}
+
+/* One lane; without a mark if the table of lanes was full. */
+static void
+claim_from_lane(Claim *claim, PawlLimits *limits, int lane, int32 queue_id, int64 rank)
+{
+	int64		from = lane < 0 ? 0 : Min(lanes[lane].before_last, lanes[lane].pending);
+	bool		first_starts = rank & 1;
+	int			asked = claim->left;
+	Taken		taken;
+
+	if (limits != NULL)
 	{
-		Datum		values[2];
+		/* A lane that is not looked at keeps its mark. */
+		if (!limits->open)
+		{
+			if (limits->asked || pawl_is_full(limits) || (first_starts && limits->slot_in > 0))
+				return;
+			if (!probe(claim, probe_plan, queue_id, Int64GetDatum(rank), from))
+			{
+				if (lane >= 0)
+					move_mark(claim->newest_key, lane, false, NO_KEY, 0);
+				return;
+			}
+			if (!pawl_open_gate(limits, claim->worker, claim->left))
+				return;
+		}
+		asked = room_for(claim, limits, first_starts);
+		if (asked <= 0)
+			return;
+	}
+	pawl_begin_touching(lane, from);
+	taken = take(claim, limits, limits == NULL ? free_plans.lane : limited_plans.lane, queue_id, Int64GetDatum(rank), false, from, asked);
+	pawl_touch(lane, taken.lowest);
+	if (lane >= 0)
+		move_mark(claim->newest_key, lane, taken.count == asked, taken.lowest, taken.highest);
+}
+
+/* Parked ones that kept their permits and woke up. */
+static void
+claim_held(Claim *claim, PawlLimits *limits)
+{
+	if (limits->worker_room <= 0 || !probe(claim, held_probe_plan, limits->queue_id, Int64GetDatum(0), 0)
+		|| !pawl_open_gate(limits, claim->worker, claim->left))
+		return;
+	if (limits->hold && limits->worker_room > 0)
+		(void) take(claim, limits, held_plan, limits->queue_id, Int64GetDatum(0), false, 0, Min(claim->left, limits->worker_room));
+}
+
+static Round *
+round_of(int32 queue_id)
+{
+	HASHCTL		control = {.keysize = sizeof(int32), .entrysize = sizeof(Round), .hcxt = TopMemoryContext};
+	Round	   *round;
+	bool		found;
+
+	if (rounds == NULL)
+		rounds = hash_create("pawl rounds", 16, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	round = hash_search(rounds, &queue_id, HASH_ENTER, &found);
+	if (!found)
+		memset((char *) round + sizeof(int32), 0, sizeof(Round) - sizeof(int32));
+	return round;
+}
+
+static void
+begin_round(Round *round)
+{
+	round->under_way = true;
+	round->wrapped = false;
+	round->served = 0;
+	round->arming = pawl_arming();
+	strlcpy(round->from, round->cursor, sizeof(round->from));
+}
+
+/*
+ * The partitions of a queue in turn, one entry from each; once all were visited, and while something is left, more of each.
+ */
+static void
+claim_from_partitions(Claim *claim, PawlLimits *limits, int32 queue_id)
+{
+	Round	   *round = round_of(queue_id);
+	int			visited = 0;
+	int			share = 1;
+
+	if (limits != NULL && !limits->open && (limits->asked || pawl_is_full(limits)))
+		return;
+	if (!round->under_way)
+	{
+		if (round->settled != 0 && round->settled == pawl_arming())
+			return;
+		begin_round(round);
+	}
+	while (claim->left > 0 && (limits == NULL || !limits->open || room_for(claim, limits, false) > 0))
+	{
+		Datum		values[3] = {Int32GetDatum(queue_id), CStringGetTextDatum(round->cursor), CStringGetTextDatum(round->from)};
 		bool		isnull;
-		int64		lowest;
-		int64		highest;
-		Datum		key;
-		int			share = Max(1, claim->left / 8);
+		bool		over;
+		char	   *key;
+		Datum		key_datum;
+		bool		first_start;
+		int			limit = share;
+		Taken		taken;
 
 		CHECK_FOR_INTERRUPTS();
-		values[0] = Int32GetDatum(queue_id);
-		values[1] = CStringGetTextDatum(partition_cursor == NULL ? "" : partition_cursor);
+		if (visited >= (claim->found ? PARTITIONS_VISITED : BARREN_PARTITIONS_VISITED))
+		{
+			unfinished = true;
+			return;
+		}
 		if (SPI_execute_plan(partition_plan, values, NULL, false, 1) != SPI_OK_SELECT)
 			elog(ERROR, "could not look for partitions");
-		if (SPI_processed == 0)
+		if (SPI_processed == 0 && !round->wrapped)
 		{
-			if (wrapped && taken == 0)
-				break;
-			wrapped = true;
-			taken = 0;
-			if (partition_cursor == NULL)
-				break;
-			pfree(partition_cursor);
-			partition_cursor = NULL;
+			round->wrapped = true;
+			round->cursor[0] = '\0';
+			continue;
+		}
+		over = SPI_processed == 0 || (round->wrapped && DatumGetBool(column(0, 4, &isnull)));
+		if (over && round->served == 0)
+		{
+			round->under_way = false;
+			round->settled = round->arming == pawl_arming() ? round->arming : 0;
+			return;
+		}
+		if (over)
+		{
+			share = Max(1, claim->left / round->served);
+			begin_round(round);
 			continue;
 		}
 		visited++;
-		key = column(0, 2, &isnull);
-		if (partition_cursor != NULL)
-			pfree(partition_cursor);
-		partition_cursor = MemoryContextStrdup(TopMemoryContext, TextDatumGetCString(key));
-		taken += take(claim, partition_claim_plan, Int32GetDatum(queue_id), CStringGetTextDatum(partition_cursor), 0, share, &lowest, &highest);
-		found |= taken > 0;
+		key = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+		key_datum = CStringGetTextDatum(key);
+		first_start = DatumGetBool(column(0, 2, &isnull));
+		if (limits != NULL)
+		{
+			int			room = limits->partition_concurrency < 0 ? share : limits->partition_concurrency - DatumGetInt32(column(0, 3, &isnull));
+
+			limit = Min(share, room);
+			if (limit > 0 && !limits->open)
+			{
+				if ((first_start && limits->slot_in > 0) || !probe(claim, partition_probe_plan, queue_id, key_datum, 0))
+					limit = 0;
+				/* This partition once more, by the snapshots that count. */
+				else if (pawl_open_gate(limits, claim->worker, claim->left))
+					continue;
+				else
+					return;
+			}
+			if (limits->open)
+			{
+				/* New ones at the head of a partition keep what is behind them waiting for a slot. */
+				limit = Min(limit, room_for(claim, limits, first_start));
+				/* What began already may be followed by new ones: one by one, then. */
+				if (!first_start && limits->rate_limit > 0)
+					limit = Min(limit, 1);
+			}
+		}
+		strlcpy(round->cursor, key, sizeof(round->cursor));
+		if (limit <= 0)
+			continue;
+		taken = take(claim, limits, limits == NULL ? free_plans.partition : limited_plans.partition, queue_id, key_datum, false, 0, limit);
+		round->served += taken.count > 0;
 	}
 }
 
@@ -519,6 +719,14 @@ discover_lanes(void)
 	discovered = true;
 }
 
+static bool
+is_paused(const Claim *claim, int32 queue_id)
+{
+	const PawlLimits *limits = pawl_limits_of(claim->limits, claim->nlimits, queue_id);
+
+	return limits != NULL && limits->paused;
+}
+
 /* All lanes that have no place in shared memory, or all there are without shared memory: one after the other, from their beginning. */
 static void
 claim_without_marks(Claim *claim, bool (*wanted) (int32 queue_id, void *argument), void *argument)
@@ -545,8 +753,8 @@ claim_without_marks(Claim *claim, bool (*wanted) (int32 queue_id, void *argument
 		for (uint32 i = 0; i < count && !known; i++)
 			known = pawl_shared->lanes[i].database == MyDatabaseId && pawl_shared->lanes[i].queue_id == queue_id
 				&& pawl_shared->lanes[i].rank == rank;
-		if (!known && wanted(queue_id, argument))
-			claim_from_lane(claim, -1, queue_id, rank);
+		if (!known && wanted(queue_id, argument) && !is_paused(claim, queue_id))
+			claim_from_lane(claim, pawl_limits_of(claim->limits, claim->nlimits, queue_id), -1, queue_id, rank);
 	}
 }
 
@@ -593,7 +801,8 @@ claim_with_marks(Claim *claim, QueueFilter *filter)
 
 	pg_read_barrier();
 	for (uint32 i = 0; i < count; i++)
-		if (pawl_shared->lanes[i].database == MyDatabaseId && queue_wanted(pawl_shared->lanes[i].queue_id, filter))
+		if (pawl_shared->lanes[i].database == MyDatabaseId && queue_wanted(pawl_shared->lanes[i].queue_id, filter)
+			&& !is_paused(claim, pawl_shared->lanes[i].queue_id))
 			mine[nmine++] = i;
 	if (nmine == 0)
 		return;
@@ -613,11 +822,12 @@ claim_with_marks(Claim *claim, QueueFilter *filter)
 	{
 		int			lane = mine[(first + i) % nmine];
 		PawlLane   *it = &pawl_shared->lanes[lane];
+		PawlLimits *limits = pawl_limits_of(claim->limits, claim->nlimits, it->queue_id);
 
 		if (it->rank == PAWL_PARTITIONED_RANK)
-			claim_from_partitions(claim, it->queue_id);
+			claim_from_partitions(claim, limits, it->queue_id);
 		else
-			claim_from_lane(claim, lane, it->queue_id, it->rank);
+			claim_from_lane(claim, limits, lane, it->queue_id, it->rank);
 	}
 }
 
@@ -626,8 +836,9 @@ static void
 claim_suspect(Claim *claim, QueueFilter *filter)
 {
 	Datum		queues = (Datum) 0;
-	int64		lowest;
-	int64		highest;
+	char		nulls[1] = {filter->all ? 'n' : ' '};
+	SPITupleTable *rows;
+	uint64		count;
 
 	if (!filter->all)
 	{
@@ -637,7 +848,38 @@ claim_suspect(Claim *claim, QueueFilter *filter)
 			ids[i] = Int32GetDatum(filter->ids[i]);
 		queues = PointerGetDatum(construct_array(ids, filter->count, INT4OID, sizeof(int32), true, TYPALIGN_INT));
 	}
-	(void) take(claim, suspect_plan, queues, Int64GetDatum(0), 0, 1, &lowest, &highest);
+	claim->left = 1;
+	if (SPI_execute_plan(suspects_plan, &queues, nulls, false, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not look for what runs alone");
+	rows = SPI_tuptable;
+	count = SPI_processed;
+	for (uint64 i = 0; i < count && claim->left > 0; i++)
+	{
+		bool		isnull;
+		bool		whole;
+		int32		queue_id = DatumGetInt32(SPI_getbinval(rows->vals[i], rows->tupdesc, 1, &isnull));
+		Datum		partition = SPI_getbinval(rows->vals[i], rows->tupdesc, 2, &whole);
+		int32		running = DatumGetInt32(SPI_getbinval(rows->vals[i], rows->tupdesc, 3, &isnull));
+		PawlLimits *limits = pawl_limits_of(claim->limits, claim->nlimits, queue_id);
+		int64		room = 1;
+
+		if (limits != NULL)
+		{
+			if (limits->paused || (limits->limited && (!pawl_open_gate(limits, claim->worker, 1) || limits->worker_room <= 0)))
+				continue;
+			room = limits->room;
+			if (!whole && limits->partition_concurrency >= 0)
+				room = Min(room, limits->partition_concurrency - running);
+		}
+		(void) take(claim, limits, limits == NULL ? free_plans.suspect : limited_plans.suspect, queue_id, partition, whole, room, 1);
+	}
+}
+
+/* Whether the last claim left partitions to the next one. */
+bool
+pawl_claim_unfinished(void)
+{
+	return unfinished;
 }
 
 /* Whether the worker may claim now; sets its number. */
@@ -716,6 +958,9 @@ pawl_claim_workflows_1_0(PG_FUNCTION_ARGS)
 				 errmsg("worker %s cannot claim", DatumGetCString(DirectFunctionCall1(uuid_out, claim.worker))),
 				 errdetail("It is not registered, has ended, or was declared dead."),
 				 errhint("Drop what it was running and register with a new worker_id.")));
+	/* Whoever counts what runs in a queue that had no limit waits for the claims that are under way. */
+	DirectFunctionCall2(pg_advisory_xact_lock_shared_int4, Int32GetDatum(PAWL_CLAIM_LOCK_CLASS), Int32GetDatum(0));
+	claim.limits = pawl_read_limits(claim.worker, &claim.nlimits);
 	claim.offer = pawl_offer(PG_GETARG_ARRAYTYPE_P(2), PG_GETARG_ARRAYTYPE_P(3));
 	if (held || claim.offer->count == 0)
 	{
@@ -744,6 +989,8 @@ pawl_claim_workflows_1_0(PG_FUNCTION_ARGS)
 		SPI_finish();
 		return (Datum) 0;
 	}
+
+	unfinished = false;
 
 	/* A wait until something is due was no poll. */
 	if (make_due_ready())
@@ -802,11 +1049,28 @@ pawl_claim_workflows_1_0(PG_FUNCTION_ARGS)
 	}
 	claim.newest_key = newest_key();
 
-	if (pawl_shared != NULL)
+	for (int i = 0; i < claim.nlimits && claim.left > 0; i++)
+	{
+		PawlLimits *limits = &claim.limits[i];
+
+		if (!limits->limited || limits->paused || !queue_wanted(limits->queue_id, &filter))
+			continue;
+		if (!limits->counted)
+			(void) pawl_open_gate(limits, claim.worker, claim.left);
+		if (limits->hold)
+			claim_held(&claim, limits);
+	}
+	if (pawl_shared != NULL && claim.left > 0)
 		claim_with_marks(&claim, &filter);
 	if (claim.left > 0 && (pawl_shared == NULL || pg_atomic_read_u32(&pawl_shared->lanes_overflowed) != 0))
 		claim_without_marks(&claim, queue_wanted, &filter);
 
+	for (int i = 0; i < claim.nlimits; i++)
+	{
+		pawl_close_gate(&claim.limits[i]);
+		if (claim.limits[i].limited && claim.limits[i].room > 0)
+			pawl_hand_on_room(claim.limits[i].queue_id);
+	}
 	if (claim.left == 0)
 		pawl_hand_on();
 	if (polled && claim.left < asked && pawl_shared != NULL)

@@ -23,6 +23,7 @@ typedef struct SlotMark
 	TimestampTz due;			/* claimable then, DT_NOBEGIN: at once */
 	int			level;			/* subtransaction nesting: what is rolled back wakes nobody */
 	bool		signal;			/* of pawl.signal: for those who take signals, not for claims */
+	bool		turn;			/* wakes all who wait for it */
 } SlotMark;
 
 typedef struct LaneMark
@@ -44,6 +45,8 @@ static LaneMark lanes[MAX_LANES];
 static int	nlanes = 0;
 static TouchedMark touched[MAX_LANES];
 static int	ntouched = 0;
+static int	gates[PAWL_GATES];	/* that this transaction has locked */
+static int	ngates = 0;
 static int	claiming_lane = -1;	/* a claim statement is under way there */
 static int64 claiming_from = 0;
 static bool locking = false;	/* an entry is being locked, nobody knows where */
@@ -82,8 +85,43 @@ pawl_signal_hash(const pg_uuid_t *worker_id)
 	return hash_bytes_extended((const unsigned char *) &key, sizeof(key), UINT64CONST(0x7369676e616c));
 }
 
+/* Seeds that no slot of a name has but by chance, and then somebody wakes in vain. */
+#define ROOM_SEED UINT64CONST(0x726f6f6d)
+#define TURN_SEED UINT64CONST(0x7475726e)
+
+static int
+gate_number(int32 queue_id)
+{
+	return pawl_room_hash(queue_id, NULL) % PAWL_GATES;
+}
+
+/* Who found a queue full; or found that this worker runs as many of it as one worker may. */
+uint64
+pawl_room_hash(int32 queue_id, const pg_uuid_t *worker_id)
+{
+	struct
+	{
+		Oid			database;
+		int32		queue_id;
+		unsigned char worker_id[UUID_LEN];
+	}			key = {MyDatabaseId, queue_id};
+
+	if (worker_id != NULL)
+		memcpy(key.worker_id, worker_id->data, UUID_LEN);
+	return hash_bytes_extended((const unsigned char *) &key, sizeof(key), ROOM_SEED);
+}
+
+/* Who may find the gate of a limited queue taken. */
+uint64
+pawl_turn_hash(int32 queue_id)
+{
+	int			gate = gate_number(queue_id);
+
+	return hash_bytes_extended((const unsigned char *) &gate, sizeof(gate), TURN_SEED);
+}
+
 static void
-add_slot_mark(uint64 hash, int32 version, TimestampTz due, bool signal)
+add_slot_mark(uint64 hash, int32 version, TimestampTz due, bool signal, bool turn)
 {
 	if (!pawl_attach() || everyone)
 		return;
@@ -103,13 +141,14 @@ add_slot_mark(uint64 hash, int32 version, TimestampTz due, bool signal)
 	slots[nslots].due = due;
 	slots[nslots].level = GetCurrentTransactionNestLevel();
 	slots[nslots].signal = signal;
+	slots[nslots].turn = turn;
 	nslots++;
 }
 
 void
 pawl_mark_slot(uint64 hash, int32 version, TimestampTz due)
 {
-	add_slot_mark(hash, version, due, false);
+	add_slot_mark(hash, version, due, false, false);
 }
 
 /*
@@ -120,7 +159,47 @@ void
 pawl_mark_signal(const pg_uuid_t *worker_id)
 {
 	any_signal = pawl_signal_hash(NULL);
-	add_slot_mark(pawl_signal_hash(worker_id), 0, DT_NOBEGIN, true);
+	add_slot_mark(pawl_signal_hash(worker_id), 0, DT_NOBEGIN, true, false);
+}
+
+/*
+ * What this worker ran of a queue runs no more. One who found the queue full looks again, and hands it on if it cannot use it. A partition that was
+ * full is not what they wait for by itself, so all look.
+ */
+void
+pawl_mark_room(int32 queue_id, const pg_uuid_t *worker_id, bool partitioned)
+{
+	pawl_mark_slot(pawl_room_hash(queue_id, NULL), 0, DT_NOBEGIN);
+	if (worker_id != NULL)
+		pawl_mark_slot(pawl_room_hash(queue_id, worker_id), 0, DT_NOBEGIN);
+	if (partitioned)
+		add_slot_mark(pawl_turn_hash(queue_id), 0, DT_NOBEGIN, false, true);
+}
+
+/*
+ * This transaction could not lock the gate of a queue. Said before it tries once more: either that finds it free, or whoever has it then sees this
+ * when it has committed.
+ */
+void
+pawl_turned_away(int32 queue_id)
+{
+	if (pawl_attach())
+		pg_atomic_write_u32(&pawl_shared->turned_away[gate_number(queue_id)], 1);
+	pg_memory_barrier();
+}
+
+/* It has locked it. */
+void
+pawl_hold_gate(int32 queue_id)
+{
+	int			gate = gate_number(queue_id);
+
+	if (!pawl_attach())
+		return;
+	for (int i = 0; i < ngates; i++)
+		if (gates[i] == gate)
+			return;
+	gates[ngates++] = gate;
 }
 
 void
@@ -259,7 +338,7 @@ waits_for(const PawlWaiter *waiter, uint64 hash, int32 version, TimestampTz due,
 		return !signal;
 	for (int i = 0; i < waiter->nslots; i++)
 		if (waiter->slots[i].hash == hash
-			&& (version == 0 || (version > waiter->slots[i].above && version <= waiter->slots[i].upto)))
+			&& (version == 0 ? !waiter->slots[i].began : (version > waiter->slots[i].above && version <= waiter->slots[i].upto)))
 			return true;
 	return false;
 }
@@ -301,19 +380,22 @@ wake_for_signal(uint64 hash)
 		(void) wake(any_signal, 0, DT_NOBEGIN, true);
 }
 
+/* Everyone in this database; or whoever waits for his turn at a gate. */
 static void
-wake_everyone(void)
+wake_all(uint64 turn)
 {
 	PawlShared *s = pawl_shared;
 	Latch	   *latches[PAWL_WAITERS];
 	int			count = 0;
 
+	if (turn != 0 && pg_atomic_read_u32(&s->armed[turn % PAWL_ARMED]) == 0 && pg_atomic_read_u32(&s->armed_for_everything) == 0)
+		return;
 	SpinLockAcquire(&s->waiter_mutex);
 	for (int i = 0; i < PAWL_WAITERS; i++)
 	{
 		PawlWaiter *waiter = &s->waiters[i];
 
-		if (waiter->armed && waiter->database == MyDatabaseId)
+		if (waiter->armed && (turn == 0 ? waiter->database == MyDatabaseId : waits_for(waiter, turn, 0, DT_NOBEGIN, false)))
 		{
 			waiter->baton = true;
 			latches[count++] = waiter->latch;
@@ -324,6 +406,15 @@ wake_everyone(void)
 	pg_atomic_fetch_add_u64(&s->wakes, count);
 	for (int i = 0; i < count; i++)
 		SetLatch(latches[i]);
+}
+
+/* The gates that this transaction had locked are free now. */
+static void
+leave_gates(void)
+{
+	for (int i = 0; i < ngates; i++)
+		if (pg_atomic_exchange_u32(&pawl_shared->turned_away[gates[i]], 0) != 0)
+			wake_all(hash_bytes_extended((const unsigned char *) &gates[i], sizeof(gates[i]), TURN_SEED));
 }
 
 /* The waiter is not armed any more; the caller holds the mutex. */
@@ -363,13 +454,13 @@ report_touched(void)
 		report(claiming_lane, claiming_from);
 	if (locking || reset_marks)
 		pg_atomic_fetch_add_u64(&pawl_shared->reset_generation, 1);
-	wake_everyone();
+	wake_all(0);
 }
 
 static void
 forget(void)
 {
-	nslots = nlanes = ntouched = 0;
+	nslots = nlanes = ntouched = ngates = 0;
 	claiming_lane = -1;
 	everyone = reset_marks = offers_changed = locking = locked = false;
 }
@@ -381,7 +472,7 @@ transaction_ended(XactEvent event, void *arg)
 	{
 		case XACT_EVENT_COMMIT:
 		case XACT_EVENT_PARALLEL_COMMIT:
-			if (nslots > 0 || nlanes > 0 || everyone || reset_marks)
+			if (nslots > 0 || nlanes > 0 || ngates > 0 || everyone || reset_marks)
 			{
 				/* The rows are visible now; a claim that published its mark before this is seen to have, and one after it sees them. */
 				pg_memory_barrier();
@@ -394,13 +485,16 @@ transaction_ended(XactEvent event, void *arg)
 					pg_atomic_fetch_add_u64(&pawl_shared->offers_generation, 1);
 				pg_memory_barrier();
 				if (everyone)
-					wake_everyone();
+					wake_all(0);
 				else
 					for (int i = 0; i < nslots; i++)
 						if (slots[i].signal)
 							wake_for_signal(slots[i].hash);
+						else if (slots[i].turn)
+							wake_all(slots[i].hash);
 						else
 							(void) wake(slots[i].hash, slots[i].version, slots[i].due, false);
+				leave_gates();
 			}
 			forget();
 			break;
@@ -415,6 +509,7 @@ transaction_ended(XactEvent event, void *arg)
 				report_touched();
 				pawl_claims_aborted();
 			}
+			leave_gates();
 			forget();
 			break;
 

@@ -115,15 +115,23 @@ extern void pawl_begin_touching(int lane, int64 from);
 extern void pawl_touch(int lane, int64 ready_key);
 extern void pawl_begin_locking(void);
 extern void pawl_end_locking(int32 queue_id, int64 rank, int64 ready_key);
+extern void pawl_mark_room(int32 queue_id, const pg_uuid_t *worker_id, bool partitioned);
+extern void pawl_turned_away(int32 queue_id);
+extern void pawl_hold_gate(int32 queue_id);
+extern uint64 pawl_room_hash(int32 queue_id, const pg_uuid_t *worker_id);
+extern uint64 pawl_turn_hash(int32 queue_id);
 extern void pawl_mark_signal(const pg_uuid_t *worker_id);
 extern uint64 pawl_signal_hash(const pg_uuid_t *worker_id);
 extern uint64 pawl_slot_hash(int32 queue_id, const char *workflow_name);
 
 /* Waiters of this session: wakeup.c */
 extern void pawl_hand_on(void);
+extern void pawl_hand_on_room(int32 queue_id);
 extern bool pawl_take_poll(void);
+extern uint64 pawl_arming(void);
 
 /* Claims of this session: claim.c */
 extern void pawl_claims_aborted(void);
+extern bool pawl_claim_unfinished(void);
 
 #endif

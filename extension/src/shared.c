@@ -33,6 +33,8 @@ initialize(void *pointer)
 	pg_atomic_init_u32(&s->lanes_overflowed, 0);
 	for (int i = 0; i < PAWL_LANES; i++)
 		pg_atomic_init_u64(&s->lanes[i].passed, 0);
+	for (int i = 0; i < PAWL_GATES; i++)
+		pg_atomic_init_u32(&s->turned_away[i], 0);
 	pg_atomic_init_u64(&s->reset_generation, 0);
 	pg_atomic_init_u64(&s->offers_generation, 0);
 	pg_atomic_init_u64(&s->prepare_generation, 0);

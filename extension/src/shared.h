@@ -17,13 +17,19 @@
 #define PAWL_WAITER_SLOTS 16	/* a waiter for more than these waits for everything */
 #define PAWL_LANES 512
 #define PAWL_RING 1024
+#define PAWL_GATES 64			/* flags of gates, by hash of database and queue */
 
-/* What a waiter could run: a name in a queue, and of those that began already, the versions in (above, upto]. */
+/*
+ * What a waiter could run: a name in a queue, and of those that began already, the versions in (above, upto]. Or room in a queue, or its turn at the
+ * gate of one: then upto is 0.
+ */
 typedef struct PawlSlot
 {
 	uint64		hash;
-	int32		above;
-	int32		upto;
+	uint32		above:31;
+	uint32		began:1;		/* only what began already: nothing else may start now */
+	uint32		upto:31;
+	uint32		turn:1;			/* who wakes one of these wakes all, in every database */
 } PawlSlot;
 
 typedef struct PawlWaiter
@@ -76,6 +82,9 @@ typedef struct PawlShared
 	uint64		ring_end;		/* how many were ever written */
 	PawlStraggler ring[PAWL_RING];
 	pg_atomic_uint64 reset_generation;	/* more than the ring can say: every session begins anew */
+
+	/* Somebody found the gate of a queue taken, and waits: whoever has it wakes him. */
+	pg_atomic_uint32 turned_away[PAWL_GATES];
 
 	/* What live workers offer changed: every session reads it anew. */
 	pg_atomic_uint64 offers_generation;

@@ -2,7 +2,7 @@
  * wakeup.c
  *		How an idle worker waits: it arms for what it could claim, looks once more, then waits for its latch without a snapshot.
  */
-#include "pawl.h"
+#include "gate.h"
 #include "shared.h"
 
 #include "catalog/pg_type.h"
@@ -13,8 +13,13 @@
 #include "utils/builtins.h"
 #include "utils/wait_event.h"
 
+#define COUNTING_DELAY 10		/* milliseconds until a claim tries again to count what runs in a queue that was not limited */
+#define ARMING_ATTEMPTS 4
+
 static PawlWaiter *mine = NULL;
 static bool poll_ended = false;
+static bool slot_awaited = false;	/* of a rate limit: then a wait that ends by itself was no poll */
+static uint64 arming = 0;		/* how often this session was armed for something else, or looked by itself */
 
 /* At the end of the session: another waiter gets the baton, if this one was woken and did not look any more. */
 static void
@@ -46,7 +51,7 @@ leave(int code, Datum arg)
 	if (everything)
 	{
 		/* Nobody knows what it was woken for: whoever waits for everything may know, or finds out. */
-		PawlSlot	any = {0};
+		PawlSlot	any = {.hash = 0};
 
 		pawl_wake_slots(&any, 1, false);
 	}
@@ -91,10 +96,35 @@ pawl_hand_on(void)
 		pawl_mark_everyone();
 	for (int i = 0; i < mine->nslots; i++)
 	{
+		if (mine->slots[i].turn)
+			continue;
 		pawl_mark_slot(mine->slots[i].hash, 0, DT_NOBEGIN);
 		if (mine->slots[i].upto > 0)
 			pawl_mark_slot(mine->slots[i].hash, mine->slots[i].upto, DT_NOBEGIN);
 	}
+}
+
+/*
+ * This session was woken because there was room in a queue, and has left some. Who does not find a queue full does not wait for room in it, so this
+ * goes on no longer than there are some who do.
+ */
+void
+pawl_hand_on_room(int32 queue_id)
+{
+	uint64		hash = pawl_room_hash(queue_id, NULL);
+
+	if (mine == NULL || mine->armed)
+		return;
+	for (int i = 0; i < mine->nslots; i++)
+		if (mine->slots[i].hash == hash)
+			pawl_mark_slot(hash, 0, DT_NOBEGIN);
+}
+
+/* Changes whenever something may have come that did not wake this session; 0: it is not armed. */
+uint64
+pawl_arming(void)
+{
+	return mine != NULL && mine->armed ? arming : 0;
 }
 
 /* Whether the last wait ended without being woken; asked once. */
@@ -107,39 +137,105 @@ pawl_take_poll(void)
 	return was;
 }
 
-static void
-add_slot(PawlSlot *slots, int *count, bool *everything, uint64 hash, int32 above, int32 upto)
+/* What a session waits for. */
+typedef struct Wish
 {
-	for (int i = 0; i < *count; i++)
-		if (slots[i].hash == hash && slots[i].above == above && slots[i].upto == upto)
+	bool		everything;
+	bool		signals;
+	bool		restricted;		/* less than what it runs: some queue is paused or full */
+	int			nslots;
+	PawlSlot	slots[PAWL_WAITER_SLOTS];
+	int64		milliseconds;	/* when it looks by itself; -1: never */
+	bool		slot_awaited;
+} Wish;
+
+static void
+add_slot(Wish *wish, PawlSlot slot)
+{
+	for (int i = 0; i < wish->nslots; i++)
+		if (memcmp(&wish->slots[i], &slot, sizeof(slot)) == 0)
 			return;
-	if (*count == PAWL_WAITER_SLOTS)
-		*everything = true;
+	if (wish->nslots == PAWL_WAITER_SLOTS)
+		wish->everything = true;
 	else
-		slots[(*count)++] = (PawlSlot) {hash, above, upto};
+		wish->slots[wish->nslots++] = slot;
+}
+
+static void
+wait_at_most(Wish *wish, int64 milliseconds)
+{
+	if (wish->milliseconds < 0 ? milliseconds < PG_INT32_MAX : milliseconds < wish->milliseconds)
+		wish->milliseconds = milliseconds;
+}
+
+static bool
+same_slots(const Wish *wish, bool everything, int nslots, const PawlSlot *slots)
+{
+	return wish->everything == everything && (everything || (wish->nslots == nslots && memcmp(wish->slots, slots, sizeof(PawlSlot) * nslots) == 0));
 }
 
 /* From now on a commit that marks one of these wakes this session. */
 static void
-arm(const PawlSlot *slots, int nslots, bool everything, bool signals)
+arm(const Wish *wish)
 {
 	if (!take_place())
 		return;
+	if (!mine->armed || !same_slots(wish, mine->everything, mine->nslots, mine->slots))
+		arming++;
 	SpinLockAcquire(&pawl_shared->waiter_mutex);
+	/* It was woken since: as if it had been armed only now. */
+	arming += !mine->armed;
 	pawl_disarm(mine);
 	mine->baton = false;
-	mine->everything = everything;
-	mine->signals = signals;
-	mine->nslots = everything ? 0 : nslots;
-	memcpy(mine->slots, slots, sizeof(PawlSlot) * mine->nslots);
+	mine->everything = wish->everything;
+	mine->signals = wish->signals;
+	mine->nslots = wish->everything ? 0 : wish->nslots;
+	memcpy(mine->slots, wish->slots, sizeof(PawlSlot) * mine->nslots);
 	for (int i = 0; i < mine->nslots; i++)
 		pg_atomic_fetch_add_u32(&pawl_shared->armed[mine->slots[i].hash % PAWL_ARMED], 1);
-	if (everything)
+	if (mine->everything)
 		pg_atomic_fetch_add_u32(&pawl_shared->armed_for_everything, 1);
 	mine->until = DT_NOEND;
 	mine->armed = true;
 	SpinLockRelease(&pawl_shared->waiter_mutex);
 	pg_memory_barrier();
+}
+
+/* What of a queue this worker could run now, and what would let it run more. */
+static void
+wish_for_queue(Wish *wish, const PawlOffer *offer, int32 queue_id, const PawlLimits *limits, const pg_uuid_t *worker)
+{
+	bool		began = false;
+
+	if (limits != NULL)
+	{
+		wish->restricted = true;
+		if (limits->paused)
+			return;
+		add_slot(wish, (PawlSlot) {.hash = pawl_turn_hash(queue_id), .turn = 1});
+		if (!limits->counted)
+			wait_at_most(wish, COUNTING_DELAY);
+		else if (limits->worker_room <= 0)
+		{
+			add_slot(wish, (PawlSlot) {.hash = pawl_room_hash(queue_id, worker)});
+			return;
+		}
+		else if (limits->room <= 0)
+		{
+			add_slot(wish, (PawlSlot) {.hash = pawl_room_hash(queue_id, NULL)});
+			/* Those that kept their permits may go on. */
+			if (!limits->hold)
+				return;
+			began = true;
+		}
+		else if (limits->slot_in > 0)
+		{
+			wait_at_most(wish, limits->slot_in / 1000 + 1);
+			wish->slot_awaited = began = true;
+		}
+	}
+	for (int i = 0; i < offer->count && !wish->everything; i++)
+		add_slot(wish, (PawlSlot) {.hash = pawl_slot_hash(queue_id, offer->names[i]), .above = offer->above[i], .began = began, .upto = offer->versions[i]});
 }
 
 /*
@@ -185,13 +281,11 @@ Datum
 pawl_arm_worker_1_0(PG_FUNCTION_ARGS)
 {
 	static SPIPlanPtr queue_plan = NULL;
-	PawlSlot	slots[PAWL_WAITER_SLOTS];
-	int			nslots;
-	bool		everything;
+	Wish		wish;
 	const PawlOffer *offer;
 	int32	   *queues;
 	int			nqueues;
-	int64		milliseconds = pawl_poll_interval > 0 ? pawl_poll_interval : -1;
+	bool		settled = false;
 	int64		due_in;
 	Datum		values[1];
 	char		nulls[1];
@@ -226,34 +320,48 @@ pawl_arm_worker_1_0(PG_FUNCTION_ARGS)
 		queues[i] = DatumGetInt32(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull));
 	}
 
-	/* What live workers offer may change before it is armed, and nobody wakes it for that: so it looks once more, then. */
-	do
+	/*
+	 * What live workers offer, and what there is room for, may change before it is armed, and nobody wakes it for that: so it looks once more, then.
+	 * If that changes all the time, it waits for everything.
+	 */
+	for (int attempt = 0; !settled; attempt++)
 	{
-		nslots = 0;
-		everything = false;
+		int			nlimits;
+		PawlLimits *limits = pawl_read_limits(PG_GETARG_DATUM(0), &nlimits);
+
+		wish = (Wish) {.milliseconds = pawl_poll_interval > 0 ? pawl_poll_interval : -1, .everything = attempt >= ARMING_ATTEMPTS};
 		offer = pawl_offer(PG_GETARG_ARRAYTYPE_P(1), PG_GETARG_ARRAYTYPE_P(2));
-		for (int i = 0; i < nqueues && !everything; i++)
-			for (int n = 0; n < offer->count && !everything; n++)
-				add_slot(slots, &nslots, &everything, pawl_slot_hash(queues[i], offer->names[n]), offer->above[n], offer->versions[n]);
-		arm(slots, nslots, everything, false);
-	} while (mine != NULL && pg_atomic_read_u64(&pawl_shared->offers_generation) != offer->generation);
+		for (int i = 0; i < nqueues; i++)
+			wish_for_queue(&wish, offer, queues[i], pawl_limits_of(limits, nlimits, queues[i]), PG_GETARG_UUID_P(0));
+		settled = attempt > 0 && mine != NULL && same_slots(&wish, mine->everything, mine->nslots, mine->slots);
+		if (!settled)
+			arm(&wish);
+		if (mine == NULL || wish.everything || !wish.restricted)
+			settled = true;
+		if (mine != NULL && pg_atomic_read_u64(&pawl_shared->offers_generation) != offer->generation)
+			settled = false;
+	}
+	slot_awaited = wish.slot_awaited;
 
 	/* What is delayed or parked: not longer than until the first of it is due. */
 	due_in = next_due();
-	if (due_in >= 0 && (milliseconds < 0 ? due_in < PG_INT32_MAX : due_in < milliseconds))
-		milliseconds = due_in;
+	if (due_in >= 0)
+		wait_at_most(&wish, due_in);
+	/* The claim after this one goes on where the last one stopped. */
+	if (pawl_claim_unfinished())
+		wish.milliseconds = 0;
 
 	/* What is due later than that need not wake it; with a second for the way from here to pawl.wait. */
 	if (mine != NULL)
 	{
-		TimestampTz until = milliseconds < 0 ? DT_NOEND : TimestampTzPlusMilliseconds(GetCurrentTimestamp(), milliseconds + 1000);
+		TimestampTz until = wish.milliseconds < 0 ? DT_NOEND : TimestampTzPlusMilliseconds(GetCurrentTimestamp(), wish.milliseconds + 1000);
 
 		SpinLockAcquire(&pawl_shared->waiter_mutex);
 		mine->until = until;
 		SpinLockRelease(&pawl_shared->waiter_mutex);
 	}
 	SPI_finish();
-	PG_RETURN_INT32((int32) milliseconds);
+	PG_RETURN_INT32((int32) wish.milliseconds);
 }
 
 #define SIGNAL_POLLS 5			/* one look for signals in so many polls */
@@ -267,7 +375,7 @@ PG_FUNCTION_INFO_V1(pawl_arm_signals_1_0);
 Datum
 pawl_arm_signals_1_0(PG_FUNCTION_ARGS)
 {
-	PawlSlot	slots[2] = {0};
+	Wish		wish = {.signals = true};
 
 	if (PG_ARGISNULL(0))
 		ereport(ERROR,
@@ -275,9 +383,9 @@ pawl_arm_signals_1_0(PG_FUNCTION_ARGS)
 				 errmsg("worker_id must not be null"),
 				 errdetail("A worker waits for the signals of its own workflows, and helps with those of nobody's."),
 				 errhint("Give the worker_id that was registered.")));
-	slots[0].hash = pawl_signal_hash(PG_GETARG_UUID_P(0));
-	slots[1].hash = pawl_signal_hash(NULL);
-	arm(slots, 2, false, true);
+	add_slot(&wish, (PawlSlot) {.hash = pawl_signal_hash(PG_GETARG_UUID_P(0))});
+	add_slot(&wish, (PawlSlot) {.hash = pawl_signal_hash(NULL)});
+	arm(&wish);
 	/* Every look of an idle worker costs a wake-up of a process; what only a look finds is rarer here than among what can be claimed. */
 	PG_RETURN_INT32(pawl_poll_interval > 0 ? SIGNAL_POLLS * pawl_poll_interval : -1);
 }
@@ -351,7 +459,9 @@ pawl_wait_1_0(PG_FUNCTION_ARGS)
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_EXIT_ON_PM_DEATH | (timeout >= 0 ? WL_TIMEOUT : 0), left, PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);
 	}
-	poll_ended = !woken;
+	poll_ended = !woken && !slot_awaited;
+	/* It looks at everything, unless it was only on its way to the rest of it. */
+	arming += !woken && timeout != 0;
 	values[0] = BoolGetDatum(woken);
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(descriptor, values, nulls)));
 }
@@ -365,6 +475,16 @@ pawl_mark_ready_1_0(PG_FUNCTION_ARGS)
 		elog(ERROR, "pawl.mark_ready needs a queue, a rank and a name");
 	pawl_mark(PG_GETARG_INT32(0), PG_GETARG_INT64(1), PG_ARGISNULL(2) ? 0 : PG_GETARG_INT64(2), DT_NOBEGIN, text_to_cstring(PG_GETARG_TEXT_PP(3)),
 			  PG_ARGISNULL(4) ? 0 : PG_GETARG_INT32(4), false);
+	PG_RETURN_VOID();
+}
+
+/* mark_room(queue_id integer, worker_id uuid, partitioned boolean) RETURNS void */
+PG_FUNCTION_INFO_V1(pawl_mark_room_1_0);
+Datum
+pawl_mark_room_1_0(PG_FUNCTION_ARGS)
+{
+	if (!PG_ARGISNULL(0))
+		pawl_mark_room(PG_GETARG_INT32(0), PG_ARGISNULL(1) ? NULL : PG_GETARG_UUID_P(1), !PG_ARGISNULL(2) && PG_GETARG_BOOL(2));
 	PG_RETURN_VOID();
 }
 
