@@ -111,32 +111,40 @@ package enum WorkflowAction: Sendable {
         }
     }
 
-    /// The call, with the ids as $1.
-    fileprivate var call: (sql: String, parameters: [String?]) {
+    /// The function that does it to one workflow, what follows the id among its arguments, and their values from $2 on.
+    fileprivate var call: (function: String, arguments: String, parameters: [String?]) {
         switch self {
-        case .cancel(let reason): ("pawl.cancel_workflows(i.ids, reason => $2)", [reason])
+        case .cancel(let reason): ("cancel_workflow", ", reason => $2", [reason])
         case .resume(let version, let reason):
-            ("pawl.resume_workflows(i.ids, workflow_version => $2::integer, reason => $3)", [version.map { String($0) }, reason])
+            ("resume_workflow", ", workflow_version => $2::integer, reason => $3", [version.map { String($0) }, reason])
         case .rewind(let step, let version, let reason):
             (
-                "pawl.rewind_workflows(i.ids, from_step => $2, workflow_version => $3::integer, reason => $4)",
+                "rewind_workflow", ", from_step => $2, workflow_version => $3::integer, reason => $4",
                 [step, version.map { String($0) }, reason]
             )
-        case .redact: ("pawl.redact_workflows(i.ids)", [])
-        case .delete: ("pawl.delete_workflows(i.ids)", [])
+        case .redact: ("redact_workflow", "", [])
+        case .delete: ("delete_workflow", "", [])
         }
     }
 }
 
 extension OperatorSession {
-    /// The ids of those that it changed, all in one transaction.
+    /// Whether it changed anything. What cannot be done to this one is an error that says why.
+    package func perform(_ action: WorkflowAction, on workflowID: String) throws(OperatorError) -> Bool {
+        let call = action.call
+        return try value("SELECT pawl.\(call.function)($1\(call.arguments))", [workflowID] + call.parameters).isTrue
+    }
+
+    /// The ids of those that it changed, all in one transaction; the others are left as they are.
     /// - Parameter evenIfGone: an id that names none is passed over: it was found by a filter, and may have been deleted since.
     package func perform(_ action: WorkflowAction, on workflowIDs: [String], evenIfGone: Bool) throws(OperatorError) -> [String] {
-        let (call, parameters) = action.call
+        let call = action.call
         let ids = evenIfGone ? "ARRAY(SELECT w.workflow_id FROM pawl.workflows w WHERE w.workflow_id = ANY ($1::text[]))" : "$1::text[]"
         return try rows(
-            "SELECT c.workflow_id FROM (SELECT \(ids) AS ids) i CROSS JOIN LATERAL \(call) c (workflow_id)", [Self.array(workflowIDs)] + parameters,
-            needs: .operate
+            """
+            SELECT c.workflow_id
+            FROM (SELECT \(ids) AS ids) i CROSS JOIN LATERAL pawl.\(call.function)s(i.ids\(call.arguments)) c (workflow_id)
+            """, [Self.array(workflowIDs)] + call.parameters, needs: .operate
         ).compactMap { $0["workflow_id"].text }
     }
 

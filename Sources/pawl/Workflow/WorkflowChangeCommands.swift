@@ -79,13 +79,16 @@ struct WorkflowRedactCommand: OperatorCommand {
     static let configuration = CommandConfiguration(
         commandName: "redact",
         abstract: "Remove the payloads of ended workflows and of their children; the record stays.",
-        discussion: "Input, output, steps' results, messages, events and streams are gone for good. Such a workflow cannot go on.")
+        discussion: """
+            Input, output, attributes, results of steps, messages, events and streams are gone for good. Such a workflow can be deleted, and not run \
+            again.
+            """)
 
     @OptionGroup var selection: WorkflowSelection
     @OptionGroup var options: OperatorOptions
 
     func run(_ session: OperatorSession, _ screen: Screen) throws {
-        try selection.apply(.redact, .init(verb: "Redact", done: "Redacted", unchanged: "had not ended"), session, screen)
+        try selection.apply(.redact, .init(verb: "Redact", done: "Redacted", unchanged: "had not ended, or may still be asked for"), session, screen)
     }
 }
 
@@ -100,7 +103,7 @@ struct WorkflowDeleteCommand: OperatorCommand {
     @OptionGroup var options: OperatorOptions
 
     func run(_ session: OperatorSession, _ screen: Screen) throws {
-        try selection.apply(.delete, .init(verb: "Delete", done: "Deleted", unchanged: "had not ended, or are awaited"), session, screen)
+        try selection.apply(.delete, .init(verb: "Delete", done: "Deleted", unchanged: "had not ended, or may still be asked for"), session, screen)
     }
 }
 

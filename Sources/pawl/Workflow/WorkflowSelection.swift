@@ -35,7 +35,10 @@ struct WorkflowSelection: ParsableArguments {
         let targets = try targets(in: action.statuses, words, session, screen)
         var changed: Set<String> = []
         try inBatches(targets, words, screen) { batch in
-            let done = try session.perform(action, on: batch, evenIfGone: ids.isEmpty)
+            // Of a single one the server says why it cannot be done.
+            let done =
+                try ids.count == 1
+                ? (session.perform(action, on: ids[0]) ? ids : []) : session.perform(action, on: batch, evenIfGone: ids.isEmpty)
             changed.formUnion(done)
             return done.count
         }
