@@ -56,7 +56,7 @@ SELECT format(E'\n### %s\n\n%s\n\n| column | type | |\n| --- | --- | --- |\n%s',
         replace(replace(col_description(c.oid, a.attnum), E'\n', ' '), '|', '\|')), E'\n' ORDER BY a.attnum)
     FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0))
 FROM pg_class c WHERE c.relnamespace = 'pawl'::regnamespace AND c.relkind = 'v'
-ORDER BY array_position(ARRAY['workflows', 'workflow_steps', 'messages', 'events', 'stream_entries', 'queues', 'schedules', 'retention', 'workers', 'handlers', 'audit'], c.relname::text), c.relname;
+ORDER BY array_position(ARRAY['workflows', 'workflow_steps', 'messages', 'events', 'stream_entries', 'queues', 'oldest_waiting', 'schedules', 'retention', 'workers', 'handlers', 'audit'], c.relname::text), c.relname;
 \qecho
 \qecho '## The worker protocol'
 \qecho

@@ -360,6 +360,16 @@ COMMENT ON COLUMN pawl.schedules.last_error IS 'Why the latest instant could not
 COMMENT ON COLUMN pawl.schedules.created_at IS 'When it was made.';
 COMMENT ON COLUMN pawl.schedules.created_by IS 'By whom: enqueued_by of what it enqueues.';
 
+CREATE VIEW pawl.oldest_waiting AS
+SELECT o.queue, o.workflow_name, o.waiting, o.oldest_at, o.oldest_workflow_id
+FROM pawl.find_oldest_waiting() o;
+COMMENT ON VIEW pawl.oldest_waiting IS 'What could run now and does not, by queue and name, the longest wait first.';
+COMMENT ON COLUMN pawl.oldest_waiting.queue IS 'The queue.';
+COMMENT ON COLUMN pawl.oldest_waiting.workflow_name IS 'The name of the workflows.';
+COMMENT ON COLUMN pawl.oldest_waiting.waiting IS 'How many of them could run now and do not.';
+COMMENT ON COLUMN pawl.oldest_waiting.oldest_at IS 'When the oldest was enqueued, or became due by its run_at.';
+COMMENT ON COLUMN pawl.oldest_waiting.oldest_workflow_id IS 'Which one that is.';
+
 CREATE VIEW pawl.retention AS
 SELECT r.workflow_name, r.queue, r.succeeded, r.failed, r.keep, r.changed_at, r.changed_by
 FROM pawl.retention_in_force() r;
