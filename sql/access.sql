@@ -15,6 +15,7 @@ SET search_path = pg_catalog, pg_temp AS $$
         ('operate', 'delete_workflow', true), ('operate', 'delete_workflows', true),
         ('operate', 'create_handler', false), ('operate', 'drop_handler', false), ('work', 'run_handler', false),
         ('observe', 'diagnose', false), ('inspect', 'diagnose', false), ('operate', 'diagnose', false),
+        ('observe', 'recent_activity', false), ('inspect', 'recent_activity', false),
         ('operate', 'set_retention', false), ('work', 'run_retention', false),
         ('observe', 'workflow_statistics', false), ('inspect', 'workflow_statistics', false), ('observe', 'step_statistics', false),
         ('inspect', 'step_statistics', false), ('observe', 'find_oldest_waiting', false), ('inspect', 'find_oldest_waiting', false),

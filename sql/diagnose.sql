@@ -34,9 +34,10 @@ BEGIN
         'SELECT pawl.release_hold(''why'');  -- once the original is out of the way'
     FROM pawl.installation i WHERE i.held_at IS NOT NULL;
 
-    RETURN QUERY SELECT 'error', 'no_worker', current_database()::text, 'there are unfinished workflows, and no worker is running',
+    RETURN QUERY SELECT 'error', 'no_worker', current_database()::text, 'there are unfinished workflows or schedules, and no worker is running',
         'systemctl start pawld@NAME'
-    WHERE NOT EXISTS (SELECT FROM pawl.live_workers()) AND EXISTS (SELECT FROM pawl.workflow);
+    WHERE NOT EXISTS (SELECT FROM pawl.live_workers())
+        AND (EXISTS (SELECT FROM pawl.workflow) OR EXISTS (SELECT FROM pawl.schedule s WHERE s.paused_at IS NULL));
 
     RETURN QUERY SELECT 'error', 'silent_worker', w.worker_name,
         format('worker "%s" (process %s on %s) was last heard of %s ago: it was killed, is stopped, or cannot reach the server', w.worker_name, w.pid,
@@ -204,6 +205,46 @@ END $$;
 REVOKE ALL ON FUNCTION pawl.diagnose_work() FROM PUBLIC;
 COMMENT ON FUNCTION pawl.diagnose_work() IS 'Internal: the findings about unfinished workflows and the queues they are in.';
 
+CREATE FUNCTION pawl.diagnose_schedules() RETURNS TABLE (severity text, finding text, object text, message text, cure text)
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    now CONSTANT timestamptz := clock_timestamp();
+BEGIN
+    RETURN QUERY SELECT 'warning', 'forgotten_pause', s.schedule_name,
+        format('schedule "%s" was paused %s ago by %s%s, and its instants pass by', s.schedule_name, pawl.in_words(now - s.paused_at), s.paused_by,
+            coalesce(' (' || s.paused_reason || ')', '')),
+        format('SELECT pawl.resume_schedule(%L);', s.schedule_name)
+    FROM pawl.schedule s WHERE s.paused_at < now - interval '1 day';
+
+    RETURN QUERY SELECT 'error', 'late_schedule', s.schedule_name,
+        format('schedule "%s" should have fired %s ago, and no worker did it', s.schedule_name, pawl.in_words(now - s.next_at)),
+        'journalctl -u ''pawld@*'' -p warning'
+    FROM pawl.schedule s WHERE s.next_at < now - interval '1 minute' AND EXISTS (SELECT FROM pawl.live_workers())
+        AND NOT EXISTS (SELECT FROM pawl.installation i WHERE i.held_at IS NOT NULL);
+
+    RETURN QUERY SELECT 'warning', 'schedule_error', s.schedule_name,
+        format('schedule "%s" could not enqueue its latest instant: %s', s.schedule_name, s.last_error),
+        format('SELECT pawl.alter_schedule(%L, queue => ''default'');  -- or whatever the message asks for', s.schedule_name)
+    FROM pawl.schedule s WHERE s.last_error IS NOT NULL AND s.paused_at IS NULL;
+
+    RETURN QUERY SELECT 'note', 'missed_instants', s.schedule_name,
+        format('schedule "%s" has missed %s since it was made: nobody was there within its catch_up of %s, or they could not be enqueued',
+            s.schedule_name, pawl.count_of(s.missed, 'instant'), pawl.in_words(s.catch_up)),
+        format('SELECT pawl.backfill_schedule(%L, now() - interval ''1 day'', now());  -- from before the first that is wanted', s.schedule_name)
+    FROM pawl.schedule s WHERE s.missed > 0;
+
+    RETURN QUERY SELECT 'warning', 'missing_handler', s.schedule_name,
+        format('schedule "%s" enqueues "%s", and no live worker offers a handler of that name', s.schedule_name, s.workflow_name),
+        'Put the plugin that has it into the plugin directory of a worker, and: systemctl reload pawld@NAME'
+    FROM pawl.schedule s
+    WHERE s.paused_at IS NULL AND EXISTS (SELECT FROM pawl.live_workers())
+        AND NOT EXISTS (SELECT FROM pawl.live_workers() w JOIN pawl.worker_handler h ON h.worker_id = w.worker_id
+            WHERE h.workflow_name = s.workflow_name)
+        AND NOT EXISTS (SELECT FROM pawl.sql_handler h WHERE h.workflow_name = s.workflow_name);
+END $$;
+REVOKE ALL ON FUNCTION pawl.diagnose_schedules() FROM PUBLIC;
+COMMENT ON FUNCTION pawl.diagnose_schedules() IS 'Internal: the findings about schedules.';
+
 CREATE FUNCTION pawl.diagnose_access() RETURNS TABLE (severity text, finding text, object text, message text, cure text)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     WITH wanted AS (
@@ -311,8 +352,8 @@ COMMENT ON FUNCTION pawl.diagnose_database(interval, bigint) IS
 CREATE FUNCTION pawl.diagnose() RETURNS TABLE (severity text, finding text, object text, message text, cure text)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     SELECT f.severity, f.finding, f.object, f.message, f.cure
-    FROM (SELECT * FROM pawl.diagnose_workers() UNION ALL SELECT * FROM pawl.diagnose_work() UNION ALL SELECT * FROM pawl.diagnose_access()
-        UNION ALL SELECT * FROM pawl.diagnose_database()) f
+    FROM (SELECT * FROM pawl.diagnose_workers() UNION ALL SELECT * FROM pawl.diagnose_work()
+        UNION ALL SELECT * FROM pawl.diagnose_schedules() UNION ALL SELECT * FROM pawl.diagnose_access() UNION ALL SELECT * FROM pawl.diagnose_database()) f
     ORDER BY array_position(ARRAY['error', 'warning', 'note'], f.severity), f.finding, f.object
 $$;
 REVOKE ALL ON FUNCTION pawl.diagnose() FROM PUBLIC;

@@ -1,4 +1,5 @@
 internal import ArgumentParser
+internal import PostgresStore
 
 /// The operator's command line.
 struct PawlCommand: ParsableCommand {
@@ -11,13 +12,16 @@ struct PawlCommand: ParsableCommand {
 
             Exit codes: 0 done; 1 failed; 2 nothing there, nothing matched or nothing to change; 64 a command line that cannot be read; 130 interrupted.
             """,
-        version: PawlVersion.current,
-        subcommands: [WorkflowCommand.self, PluginCommand.self])
+        version: Release.current,
+        subcommands: [
+            WorkflowCommand.self, QueueCommand.self, ScheduleCommand.self, WorkerCommand.self, HandlerCommand.self, RetentionCommand.self,
+            AuditCommand.self, StatsCommand.self, TailCommand.self, DoctorCommand.self, BenchCommand.self, PluginCommand.self,
+        ])
 }
 
 struct PluginCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "plugin",
-        abstract: "Build, check and replay plugins, the shared libraries that hold workflow handlers.",
-        subcommands: [PluginBuildCommand.self, PluginCheckCommand.self, PluginReplayCommand.self])
+        abstract: "Make, build, check and replay plugins, the shared libraries that hold workflow handlers.",
+        subcommands: [PluginNewCommand.self, PluginBuildCommand.self, PluginCheckCommand.self, PluginReplayCommand.self])
 }

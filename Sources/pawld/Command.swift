@@ -1,6 +1,7 @@
 import ArgumentParser
 import Glibc
 import Logging
+import PostgresStore
 
 /// `pawld`: what can be said on its command line.
 struct Command: ParsableCommand {
@@ -16,7 +17,7 @@ struct Command: ParsableCommand {
             Exit codes: 0 stopped as asked; 64 a command line that cannot be read; 78 a setting that cannot be used; 69 a database that \
             refuses this worker for good; 70 anything else.
             """,
-        version: Version.current)
+        version: Release.current)
 
     @Option(
         name: .long, parsing: .singleValue,

@@ -49,7 +49,7 @@ final class Daemon {
                     label: configuration.databases.count > 1 ? "\(index + 1)" : nil,
                     storeConfiguration: StoreConfiguration(
                         connectionString: database, workerName: configuration.name, hostname: ProcessEnvironment.hostName(),
-                        version: Version.current, concurrency: configuration.concurrency, queues: queues, handlers: []),
+                        version: Release.current, concurrency: configuration.concurrency, queues: queues, handlers: []),
                     engineConfiguration: EngineConfiguration(
                         concurrency: configuration.concurrency, parkAfter: configuration.parkAfter, residentLimit: configuration.residentLimit),
                     registry: registry, environment: environment, logger: logger, nudge: { SignalPipe.send(.nudge) }))
@@ -61,7 +61,7 @@ final class Daemon {
         logger.info(
             "starting",
             metadata: [
-                "version": "\(Version.current)", "pid": "\(getpid())", "databases": "\(lanes.count)",
+                "version": "\(Release.current)", "pid": "\(getpid())", "databases": "\(lanes.count)",
                 "plugin_directory": "\(configuration.pluginDirectory)", "concurrency": "\(configuration.concurrency)",
             ])
         let scan = registry.scan()

@@ -55,3 +55,16 @@ package struct OperatorRow: Sendable, ExpressibleByDictionaryLiteral {
         "{" + zip(columns, values).map { "\(OperatorValue.quoted($0)): \($1.json)" }.joined(separator: ", ") + "}"
     }
 }
+
+extension OperatorRows {
+    /// The rows with one column made, or made anew, from each.
+    package func with(_ column: String, _ value: (OperatorRow) -> OperatorValue) -> OperatorRows {
+        let made = map(value)
+        guard let index = columns.firstIndex(of: column) else {
+            return OperatorRows(columns: columns + [column], values: zip(values, made).map { $0 + [$1] })
+        }
+        var rows = self
+        for row in rows.values.indices { rows.values[row][index] = made[row] }
+        return rows
+    }
+}

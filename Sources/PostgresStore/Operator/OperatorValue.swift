@@ -90,6 +90,12 @@ package enum OperatorValue: Equatable, Sendable {
             + digits(parts.tm_min) + ":" + digits(parts.tm_sec) + (rest.isEmpty ? "" : "." + rest) + "Z"
     }
 
+    /// `00:00:01.5`, as the server writes less than a day.
+    package static func interval(_ microseconds: Int64) -> String {
+        let text = iso(microseconds)
+        return String(text.dropFirst("1970-01-01T".utf8.count).dropLast())
+    }
+
     /// Microseconds of `2026-11-21 02:00:00.5+00`; nil for what is no point of the calendar (infinity) or before the year 1.
     private static func time(_ text: String) -> Int64? {
         guard text.hasSuffix("+00") else { return nil }

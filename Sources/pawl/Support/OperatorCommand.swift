@@ -56,3 +56,12 @@ extension OperatorCommand {
         }
     }
 }
+
+extension OperatorSession {
+    /// For what goes on until Ctrl-C: that is then its end, and no failure.
+    func untilInterrupted(_ body: () throws -> Void) throws {
+        do {
+            try body()
+        } catch let error as OperatorError where error.kind == .interrupted {}
+    }
+}

@@ -27,6 +27,9 @@ struct Screen {
     /// The database's clock, which relative times are relative to.
     let now: Int64
 
+    /// It at a later time.
+    func at(_ now: Int64) -> Screen { Screen(json: json, colours: colours, width: width, now: now) }
+
     /// Rows as a table of these columns, or all their columns as JSON.
     func show(_ rows: OperatorRows, _ columns: [TableColumn], empty: String) {
         var listing = listing(columns, empty: empty)
@@ -45,6 +48,20 @@ struct Screen {
     /// Several things that were done: a sentence about all of them, or an array.
     func say(_ sentence: String, _ objects: [OperatorRow]) {
         print(json ? Self.array(objects) : sentence)
+    }
+
+    /// What was, or was not, changed about one object.
+    func report(_ changed: Bool, _ done: String, otherwise: String, _ object: OperatorRow) throws {
+        say(changed ? done : otherwise, object.adding("changed", .boolean(changed)))
+        if !changed { throw ExitCode.nothing }
+    }
+
+    /// One thing: its columns one below the other, without those that are NULL; or an object.
+    func show(_ object: OperatorRow) {
+        if json { return print(object.json) }
+        let facts = zip(object.columns, object.values).filter { !$1.isNull }.map { (TableColumn(stringLiteral: $0).title, text($1)) }
+        let width = facts.map(\.0.columns).max() ?? 0
+        for (name, value) in facts { print(styled(name.padded(to: width), .faint) + "  " + value) }
     }
 
     /// Beside the answer, on standard error.

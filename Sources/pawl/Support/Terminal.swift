@@ -22,6 +22,9 @@ enum Terminal {
         getenv(name).map { String(cString: $0) }.flatMap { $0.isEmpty ? nil : $0 }
     }
 
+    /// What was printed goes out now, also to a pipe.
+    static func flush() { fflush(nil) }
+
     /// To standard error, as it is.
     static func writeError(_ text: String) {
         let bytes = Array(text.utf8)
@@ -30,7 +33,7 @@ enum Terminal {
 
     /// A line on standard error, after what was printed so far.
     static func complain(_ text: String) {
-        fflush(nil)
+        flush()
         writeError(text + "\n")
     }
 }

@@ -2,7 +2,7 @@
 \set SHOW_CONTEXT never
 SET client_min_messages = warning;
 TRUNCATE pawl.workflow, pawl.workflow_history, pawl.payload, pawl.workflow_step, pawl.worker, pawl.worker_handler, pawl.known_handler,
-    pawl.queue, pawl.access_rule, pawl.installation, pawl.sql_handler, pawl.signal, pawl.cancel_request;
+    pawl.queue, pawl.access_rule, pawl.installation, pawl.sql_handler, pawl.signal, pawl.cancel_request, pawl.schedule;
 SELECT pawl.add_history_partition(now()) \g /dev/null
 SELECT pawl.add_history_partition(now() + interval '1 month') \g /dev/null
 CREATE ROLE pawl_test_daemon;
@@ -57,6 +57,16 @@ SELECT * FROM pg_temp.found;
 DELETE FROM pawl.workflow WHERE workflow_id <> 'w1';
 TRUNCATE pawl.queue;
 
+-- Schedules: paused, late, refused, missed, without a handler.
+INSERT INTO pawl.schedule (schedule_name, next_at, paused_at, paused_by, missed, last_error, cron, timezone, catch_up, jitter, overlap, workflow_name,
+        queue_name, input, created_by)
+    SELECT n, now() + next, now() + paused, 'ada', missed, error, '@daily', 'UTC', '1 hour', '0', 'skip', name, 'default', '{}', 'x'
+    FROM (VALUES ('sound', interval '1 hour', NULL, 0, NULL, 'ship'), ('paused', NULL, interval '-3 days', 0, NULL, 'ship'),
+        ('late', interval '-5 minutes', NULL, 0, NULL, 'ship'), ('refused', interval '1 hour', NULL, 1, 'queue "gone" does not exist', 'ship'),
+        ('unknown', interval '1 hour', NULL, 0, NULL, 'bill')) s (n, next, paused, missed, error, name);
+SELECT * FROM pg_temp.found;
+DELETE FROM pawl.schedule WHERE schedule_name <> 'sound';
+
 -- Work that is stuck.
 SELECT pg_temp.workflow('c1', 'ship', age => '2 days'), pg_temp.workflow('c2', 'ship', age => '2 days'), pg_temp.workflow('r1', 'ship'),
     pg_temp.workflow('s1', 'ship') \g /dev/null
@@ -71,6 +81,14 @@ INSERT INTO pawl.signal (workflow_key) SELECT i FROM generate_series(1, 10001) i
 SELECT * FROM pg_temp.found;
 DELETE FROM pawl.workflow WHERE workflow_id <> 'w1';
 TRUNCATE pawl.signal, pawl.cancel_request, pawl.workflow_step;
+
+DELETE FROM pawl.workflow;
+UPDATE pawl.worker SET heartbeat_at = now() - interval '90 seconds';
+SELECT finding FROM pg_temp.found;
+TRUNCATE pawl.schedule;
+SELECT finding FROM pg_temp.found;
+UPDATE pawl.worker SET heartbeat_at = now() + interval '1 hour';
+SELECT pg_temp.workflow('w1', 'ship') \g /dev/null
 
 -- Workers: none, one that is silent, one whose workflows cannot be handed back, two releases, too powerful, too many.
 UPDATE pawl.worker SET heartbeat_at = now() - interval '90 seconds';

@@ -29,7 +29,7 @@ struct PluginBuildCommand: ParsableCommand {
     var symbols = false
 
     func run() throws {
-        let directory = try absolute(self.directory)
+        let directory = absolute(self.directory)
         guard access(directory + "/Package.swift", R_OK) == 0 else {
             throw CommandFailure("there is no Package.swift in \(directory); give the directory of a Swift package")
         }
@@ -82,7 +82,7 @@ struct PluginBuildCommand: ParsableCommand {
 
     private func destination(default file: String, product: String) throws -> String {
         guard let output else { return file }
-        let path = try absolute(output)
+        let path = absolute(output)
         var isDirectory = false
         return FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory) && isDirectory ? "\(path)/\(product).so" : path
     }
@@ -102,9 +102,9 @@ struct PluginBuildCommand: ParsableCommand {
             throw CommandFailure("cannot write \(file): \(reason)")
         }
     }
+}
 
-    private func absolute(_ path: String) throws -> String {
-        if path.hasPrefix("/") { return path }
-        return FileManager.default.currentDirectoryPath + "/" + path
-    }
+/// A path that means the same from any directory.
+func absolute(_ path: String) -> String {
+    path.hasPrefix("/") ? path : FileManager.default.currentDirectoryPath + "/" + path
 }

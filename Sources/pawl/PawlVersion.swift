@@ -1,3 +1,0 @@
-enum PawlVersion {
-    static let current = "0.1.0"
-}
