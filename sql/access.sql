@@ -129,6 +129,14 @@ END $$;
 REVOKE ALL ON FUNCTION pawl.check_access(name, text, text, text) FROM PUBLIC;
 COMMENT ON FUNCTION pawl.check_access(name, text, text, text) IS 'Internal: checks the arguments of grant_access and revoke_access.';
 
+CREATE FUNCTION pawl.record_access(action text, role name, access text, workflow_name text, queue text) RETURNS void LANGUAGE sql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+    SELECT pawl.record_action(action, 'access', ARRAY[role::text], NULL,
+        jsonb_strip_nulls(jsonb_build_object('access', access, 'workflow_name', workflow_name, 'queue', queue)))
+$$;
+REVOKE ALL ON FUNCTION pawl.record_access(text, name, text, text, text) FROM PUBLIC;
+COMMENT ON FUNCTION pawl.record_access(text, name, text, text, text) IS 'Internal: writes to pawl.audit what was granted or revoked.';
+
 CREATE FUNCTION pawl.grant_access(role name, access text, workflow_name text DEFAULT NULL, queue text DEFAULT NULL) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
@@ -140,6 +148,9 @@ BEGIN
     END IF;
     INSERT INTO pawl.access_rule (role_name, access, workflow_name, queue_name)
         VALUES (grant_access.role, grant_access.access, grant_access.workflow_name, grant_access.queue) ON CONFLICT DO NOTHING;
+    IF FOUND THEN
+        PERFORM pawl.record_access('grant_access', grant_access.role, grant_access.access, grant_access.workflow_name, grant_access.queue);
+    END IF;
     PERFORM pawl.apply_access(grant_access.role, grant_access.access);
 END $$;
 REVOKE ALL ON FUNCTION pawl.grant_access(name, text, text, text) FROM PUBLIC;
@@ -160,7 +171,9 @@ BEGIN
     DELETE FROM pawl.access_rule r WHERE r.role_name = revoke_access.role AND r.access = revoke_access.access
         AND (revoke_access.workflow_name IS NULL OR r.workflow_name = revoke_access.workflow_name)
         AND (revoke_access.queue IS NULL OR r.queue_name = revoke_access.queue);
-    IF NOT FOUND THEN
+    IF FOUND THEN
+        PERFORM pawl.record_access('revoke_access', revoke_access.role, revoke_access.access, revoke_access.workflow_name, revoke_access.queue);
+    ELSE
         RAISE NOTICE USING MESSAGE = format('role %I had no such access', revoke_access.role);
     END IF;
     PERFORM pawl.apply_access(revoke_access.role, revoke_access.access);

@@ -472,8 +472,10 @@ BEGIN
         SELECT pawl.mark_ready(c.queue_id, c.rank, c.ready_key, c.workflow_name, c.workflow_version) FROM changed c
         WHERE c.claimed_by IS NULL AND (c.ready_key IS NOT NULL OR c.due_at IS NOT NULL))
     SELECT (SELECT count(*) FROM changed), (SELECT count(*) FROM marked) INTO moved, marks;
-    PERFORM pawl.record_action('move_workflows', 'handler', ARRAY[move_workflows.workflow_name], NULL,
-        jsonb_build_object('from_version', from_version, 'to_version', to_version, 'moved', moved));
+    IF moved > 0 THEN
+        PERFORM pawl.record_action('move_workflows', 'handler', ARRAY[move_workflows.workflow_name], NULL,
+            jsonb_build_object('from_version', from_version, 'to_version', to_version, 'moved', moved));
+    END IF;
     RETURN moved;
 END $$;
 REVOKE ALL ON FUNCTION pawl.move_workflows(text, integer, integer) FROM PUBLIC;

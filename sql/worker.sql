@@ -46,6 +46,7 @@ BEGIN
         released_reason = reason WHERE held_at IS NOT NULL;
     was_held := FOUND;
     IF was_held THEN
+        PERFORM pawl.record_action('release_hold', 'database', ARRAY[current_database()::text], reason);
         PERFORM pawl.mark_all();
     END IF;
     RETURN was_held;
@@ -54,7 +55,7 @@ REVOKE ALL ON FUNCTION pawl.release_hold(text) FROM PUBLIC;
 COMMENT ON FUNCTION pawl.release_hold(text) IS
 'Lets a restored copy run. A database that was restored from a dump or a backup, cloned, or upgraded by pg_upgrade is held when its first worker
 registers. While it is held nothing can be claimed, so that no side effect happens twice unasked. Answers whether it was held.
-reason: kept in pawl.installation.';
+reason: for pawl.audit.';
 
 -- The rule of versions: work in flight stays on its version while a live worker offers that, and otherwise moves to the next higher one that is
 -- offered. So whoever offers a version may take what is on it, and on those below it down to the next one that is offered.

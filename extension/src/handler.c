@@ -187,10 +187,20 @@ handler_maker(Datum name, int32 version)
 	return SPI_processed == 0 ? NULL : SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
 }
 
-/* Whoever waits looks again, and nobody goes on with what was looked up before. */
+/*
+ * Writes to pawl.audit; whoever waits looks again, and nobody goes on with what was looked up before. To be called inside SPI, as the owner.
+ * function and role: of a handler that is there now, otherwise 0.
+ */
 static void
-handlers_changed(void)
+handlers_changed(const char *action, Datum name, Datum version, Datum function, Datum role)
 {
+	Datum		values[5] = {CStringGetTextDatum(action), name, version, function, role};
+	char		nulls[6] = {' ', ' ', ' ', function == 0 ? 'n' : ' ', role == 0 ? 'n' : ' '};
+
+	if (SPI_execute_with_args("SELECT pawl.record_action($1, 'handler', ARRAY[$2], NULL, pg_catalog.jsonb_strip_nulls("
+							  "pg_catalog.jsonb_build_object('workflow_version', $3, 'function', $4, 'role', $5)))", 5,
+							  ((Oid[]) {TEXTOID, TEXTOID, INT4OID, TEXTOID, TEXTOID}), values, nulls, false, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not write pawl.audit_entry");
 	CacheInvalidateRelcacheByRelid(pawl_relation("queue"));
 	pawl_mark_offers();
 }
@@ -290,7 +300,7 @@ pawl_create_handler_1_0(PG_FUNCTION_ARGS)
 		if (SPI_execute_with_args("INSERT INTO pawl.known_handler (workflow_name) VALUES ($1) ON CONFLICT DO NOTHING", 1, ((Oid[]) {TEXTOID}), values,
 								  NULL, false, 0) != SPI_OK_INSERT)
 			elog(ERROR, "could not write pawl.known_handler");
-		handlers_changed();
+		handlers_changed("create_handler", values[0], values[1], values[2], values[5]);
 	}
 	SPI_finish();
 	pawl_become_caller(&owner);
@@ -321,7 +331,7 @@ pawl_drop_handler_1_0(PG_FUNCTION_ARGS)
 								  " AND h.workflow_version OPERATOR(pg_catalog.=) $2", 2, ((Oid[]) {TEXTOID, INT4OID}), values, NULL, false,
 								  0) != SPI_OK_DELETE)
 			elog(ERROR, "could not write pawl.sql_handler");
-		handlers_changed();
+		handlers_changed("drop_handler", values[0], values[1], 0, 0);
 	}
 	SPI_finish();
 	pawl_become_caller(&owner);
