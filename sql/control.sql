@@ -296,9 +296,8 @@ SET search_path = pg_catalog, pg_temp SET jit = off SET enable_seqscan = off AS 
 DECLARE
     ready CONSTANT bigint := nextval('pawl.key_seq');
     version CONSTANT integer := coalesce(reopen_workflow.workflow_version, ended.workflow_version);
-    -- One that has nothing recorded and never ran is yet to start.
-    rank CONSTANT bigint := 2 * ended.priority::bigint + CASE WHEN ended.started_at IS NULL AND NOT EXISTS (
-        SELECT FROM pawl.workflow_step s WHERE s.workflow_key = ended.workflow_key) THEN 1 ELSE 0 END;
+    -- One that never ran is yet to start.
+    rank CONSTANT bigint := 2 * ended.priority::bigint + CASE WHEN ended.started_at IS NULL THEN 1 ELSE 0 END;
     holder text;
 BEGIN
     PERFORM pawl.refuse_redacted(ended.workflow_id, ended.redacted_at, verb), pawl.check_queue_is_there(ended.workflow_id, ended.queue_id);

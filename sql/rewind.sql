@@ -172,10 +172,10 @@ BEGIN
         WHERE s.workflow_key = own_key AND s.step_number < c.number AND s.status IN ('succeeded', 'failed') AND s.kind <> 'compensation'),
     undone AS MATERIALIZED (SELECT u.* FROM cut c, pawl.undone_from(own_key, c.number) u),
     made AS (
-        -- A claim reads the recorded steps of what has an even rank: it is not the first run.
+        -- Yet to start, for the limits of its queue; a claim of what has forked_from says that there are steps to be read.
         INSERT INTO pawl.workflow (workflow_key, ready_key, rank, queue_id, priority, workflow_version, pinned, workflow_id, workflow_name, partition_key,
             forked_from, enqueued_by, headers, attributes, input)
-        SELECT new_key, new_key, 2 * c.priority::bigint + CASE WHEN EXISTS (SELECT FROM kept) THEN 0 ELSE 1 END, c.queue_id, c.priority,
+        SELECT new_key, new_key, 2 * c.priority::bigint + 1, c.queue_id, c.priority,
             coalesce(copy_workflow.workflow_version, c.workflow_version), c.pinned, new_workflow_id, c.workflow_name, c.partition_key,
             c.workflow_id, pawl.outer_user(), c.headers, c.attributes,
             CASE WHEN copy_workflow.input IS NULL THEN c.input WHEN pg_column_size(copy_workflow.input) <= 2000 THEN copy_workflow.input END

@@ -208,7 +208,7 @@ prepare_plans(void)
 	" deadline_at = CASE WHEN w.timeout IS NULL OR w.started_at IS NOT NULL THEN w.deadline_at" \
 	" ELSE least(w.deadline_at, $11 + w.timeout) END" \
 	" WHERE w.ctid = ANY (ARRAY(SELECT c.ctid FROM c))" \
-	" RETURNING w.workflow_key, w.epoch, w.rank & 1 = 0, w.workflow_version, w.priority, w.recoveries, w.created_at, w.workflow_id," \
+	" RETURNING w.workflow_key, w.epoch, w.rank & 1 = 0 OR w.forked_from IS NOT NULL, w.workflow_version, w.priority, w.recoveries, w.created_at, w.workflow_id," \
 	" w.workflow_name, CASE w.queue_id WHEN 0 THEN 'default' ELSE (SELECT q.queue_name FROM pawl.queue q WHERE q.queue_id = w.queue_id) END," \
 	" w.partition_key, coalesce(w.input, (SELECT p.value FROM pawl.payload p WHERE p.workflow_key = w.workflow_key AND p.name = 'input'))," \
 	" w.headers, w.attributes, w.deadline_at, w.cancel_reason, w.probation, w.parent_key," keys
