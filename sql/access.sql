@@ -5,6 +5,7 @@ SET search_path = pg_catalog, pg_temp AS $$
     VALUES
         -- narrowed: a grant for one workflow_name or queue reaches it, because it checks the rules by itself
         ('enqueue', 'enqueue_workflow', true), ('enqueue', 'enqueue_workflows', true), ('enqueue', 'enqueue_on_change', true),
+        ('enqueue', 'wait_for_workflow', true), ('observe', 'wait_for_workflow', false), ('inspect', 'wait_for_workflow', false),
         ('send', 'send_message', true), ('send', 'send_messages', true),
         ('inspect', 'get_event', false),
         ('observe', 'may_inspect', false), ('inspect', 'may_inspect', false),

@@ -69,6 +69,7 @@ BEGIN
         PERFORM pawl.check_payloads(outputs), pawl.check_payloads(errors);
     END IF;
     -- In later statements: who came to wait for one of these had its row locked until he had committed that.
+    PERFORM pawl.mark_ends(moved_keys);
     DELETE FROM pawl.waiter w WHERE w.workflow_key = ANY (moved_keys);
     told := told || ARRAY(SELECT DISTINCT w.target_key FROM pawl.waiter w WHERE w.target_key = ANY (moved_keys) AND w.target_key <> ALL (told));
     IF told <> '{}' THEN

@@ -224,6 +224,25 @@ REVOKE ALL ON FUNCTION pawl.mark_signals(uuid) FROM PUBLIC;
 COMMENT ON FUNCTION pawl.mark_signals(uuid) IS
 'Internal: this transaction leaves a row in pawl.signal. Wakes the session that this worker takes its signals with; NULL, or it does not wait: any other.';
 
+CREATE FUNCTION pawl.mark_ends(workflow_keys bigint[]) RETURNS void
+LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'pawl_mark_ends_1_0';
+REVOKE ALL ON FUNCTION pawl.mark_ends(bigint[]) FROM PUBLIC;
+COMMENT ON FUNCTION pawl.mark_ends(bigint[]) IS 'Internal: these workflows end with this transaction. Wakes the sessions that wait for one of them.';
+
+CREATE PROCEDURE pawl.wait_for_workflow(workflow_id text, timeout interval DEFAULT NULL, INOUT status text DEFAULT NULL, INOUT output jsonb DEFAULT NULL,
+    INOUT error jsonb DEFAULT NULL)
+LANGUAGE c AS 'MODULE_PATHNAME', 'pawl_wait_for_workflow_1_0';
+REVOKE ALL ON PROCEDURE pawl.wait_for_workflow(text, interval, text, jsonb, jsonb) FROM PUBLIC;
+COMMENT ON PROCEDURE pawl.wait_for_workflow(text, interval, text, jsonb, jsonb) IS
+'Waits until a workflow ends, as a web request does that answers with its output: CALL pawl.wait_for_workflow(''order-42'', ''20 s''). The commit that ends
+it wakes this session; meanwhile it holds no snapshot, lock or transaction of the application. With autocommit only: in a transaction block, or called by a
+function, it is an error (25001), because what the transaction enqueued does not start before its commit.
+workflow_id: PW010 if there is none.
+timeout: how long at most; NULL: as long as it takes. Zero only looks.
+status: as in pawl.workflows. One that is not succeeded, failed or cancelled says that the time was over first; then output and error are NULL.
+output, error: of a workflow that this role enqueued, or a role that it is a member of; with the access inspect, of any. Otherwise NULL.
+Errors: PW006 for a role that may not read pawl.workflows, and whose access to enqueue is narrowed to something else.';
+
 CREATE FUNCTION pawl.mark_all() RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'pawl_mark_all_1_0';
 REVOKE ALL ON FUNCTION pawl.mark_all() FROM PUBLIC;
 COMMENT ON FUNCTION pawl.mark_all() IS 'Internal: every waiting worker looks again when this commits.';

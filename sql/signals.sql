@@ -21,7 +21,7 @@ BEGIN
     IF cardinality(workflow_keys) > 0 THEN
         DELETE FROM pawl.waiter w WHERE w.workflow_key = ANY (workflow_keys);
         INSERT INTO pawl.signal (workflow_key) SELECT k FROM unnest(workflow_keys) k;
-        PERFORM pawl.mark_signals(NULL);
+        PERFORM pawl.mark_signals(NULL), pawl.mark_ends(workflow_keys);
     END IF;
 END $$;
 REVOKE ALL ON FUNCTION pawl.signal_ends(bigint[]) FROM PUBLIC;

@@ -295,10 +295,9 @@ pawl_invalidate_caches_1_0(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
-/* may_inspect() RETURNS boolean: whether the outer user may read payloads. */
-PG_FUNCTION_INFO_V1(pawl_may_inspect_1_0);
-Datum
-pawl_may_inspect_1_0(PG_FUNCTION_ARGS)
+/* Whether the outer user may read payloads. */
+bool
+pawl_may_inspect(void)
 {
 	static SPIPlanPtr plan = NULL;
 	Oid			role = pawl_outer_role();
@@ -307,7 +306,7 @@ pawl_may_inspect_1_0(PG_FUNCTION_ARGS)
 	bool		isnull;
 
 	if (superuser_arg(role))
-		PG_RETURN_BOOL(true);
+		return true;
 	if (!look_up(&plan,
 				 "SELECT EXISTS (SELECT FROM pawl.access_rule r, pg_catalog.pg_roles a"
 				 " WHERE r.access OPERATOR(pg_catalog.=) 'inspect' AND a.rolname OPERATOR(pg_catalog.=) r.role_name"
@@ -315,7 +314,15 @@ pawl_may_inspect_1_0(PG_FUNCTION_ARGS)
 				 " WHERE n.nspname OPERATOR(pg_catalog.=) 'pawl' AND pg_catalog.pg_has_role($1, n.nspowner, 'USAGE'))",
 				 1, ((Oid[]) {OIDOID}), values, &found, &isnull))
 		elog(ERROR, "could not read the access rules");
-	PG_RETURN_BOOL(DatumGetBool(found));
+	return DatumGetBool(found);
+}
+
+/* may_inspect() RETURNS boolean */
+PG_FUNCTION_INFO_V1(pawl_may_inspect_1_0);
+Datum
+pawl_may_inspect_1_0(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(pawl_may_inspect());
 }
 
 /* Names and versions have one length, and no NULLs. */

@@ -462,6 +462,7 @@ forget(void)
 {
 	nslots = nlanes = ntouched = ngates = 0;
 	claiming_lane = -1;
+	pawl_forget_ends();
 	everyone = reset_marks = offers_changed = locking = locked = false;
 }
 
@@ -496,6 +497,7 @@ transaction_ended(XactEvent event, void *arg)
 							(void) wake(slots[i].hash, slots[i].version, slots[i].due, false);
 				leave_gates();
 			}
+			pawl_wake_awaiting();
 			forget();
 			break;
 

@@ -25,6 +25,7 @@
 #define ERRCODE_PAWL_NO_ACCESS MAKE_SQLSTATE('P', 'W', '0', '0', '6')
 #define ERRCODE_PAWL_NO_HANDLER MAKE_SQLSTATE('P', 'W', '0', '0', '7')
 #define ERRCODE_PAWL_CANCELLED MAKE_SQLSTATE('P', 'W', '0', '0', '9')
+#define ERRCODE_PAWL_UNKNOWN_WORKFLOW MAKE_SQLSTATE('P', 'W', '0', '1', '0')
 
 /* The first key of the advisory lock of claims in progress, see claim.c; the others are in sql/worker.sql. */
 #define PAWL_CLAIM_LOCK_CLASS 0x5041574D
@@ -62,6 +63,7 @@ extern bool pawl_find_queue(const char *name, int32 *queue_id);
 extern bool pawl_may_enqueue(Oid role, const char *workflow_name, int32 queue_id, const char *queue);
 extern bool pawl_handler_known(const char *workflow_name);
 extern bool pawl_first_mention(const char *workflow_name);
+extern bool pawl_may_inspect(void);
 extern const char *pawl_nearest_queue(const char *name);
 
 /*
@@ -123,6 +125,10 @@ extern uint64 pawl_turn_hash(int32 queue_id);
 extern void pawl_mark_signal(const pg_uuid_t *worker_id);
 extern uint64 pawl_signal_hash(const pg_uuid_t *worker_id);
 extern uint64 pawl_slot_hash(int32 queue_id, const char *workflow_name);
+
+/* Ends of workflows that somebody waits for: await.c */
+extern void pawl_wake_awaiting(void);
+extern void pawl_forget_ends(void);
 
 /* Waiters of this session: wakeup.c */
 extern void pawl_hand_on(void);

@@ -17,6 +17,8 @@
 
 PawlShared *pawl_shared = NULL;
 
+StaticAssertDecl(sizeof(PawlShared) < 80 * 1024, "the server may not have so much to spare");
+
 static void
 initialize(void *pointer)
 {
@@ -26,6 +28,8 @@ initialize(void *pointer)
 	SpinLockInit(&s->waiter_mutex);
 	SpinLockInit(&s->lane_mutex);
 	SpinLockInit(&s->ring_mutex);
+	SpinLockInit(&s->await_mutex);
+	pg_atomic_init_u32(&s->awaiting, 0);
 	for (int i = 0; i < PAWL_ARMED; i++)
 		pg_atomic_init_u32(&s->armed[i], 0);
 	pg_atomic_init_u32(&s->armed_for_everything, 0);

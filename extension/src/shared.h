@@ -18,6 +18,7 @@
 #define PAWL_LANES 512
 #define PAWL_RING 1024
 #define PAWL_GATES 64			/* flags of gates, by hash of database and queue */
+#define PAWL_AWAITS 128
 
 /*
  * What a waiter could run: a name in a queue, and of those that began already, the versions in (above, upto]. Or room in a queue, or its turn at the
@@ -55,6 +56,14 @@ typedef struct PawlLane
 	pg_atomic_uint64 passed;	/* highest key that any claim has passed */
 } PawlLane;
 
+/* Who waits for the end of a workflow. */
+typedef struct PawlAwait
+{
+	Latch	   *latch;			/* NULL: the place is free */
+	uint16		bit;			/* of that workflow, see await.c */
+	bool		woken;
+} PawlAwait;
+
 #define PAWL_PARTITIONED_RANK PG_INT64_MIN
 
 typedef struct PawlStraggler
@@ -91,6 +100,11 @@ typedef struct PawlShared
 
 	/* Transactions prepared for two-phase commit wake nobody when they commit. */
 	pg_atomic_uint64 prepare_generation;
+
+	/* Sessions in pawl.wait_for_workflow. */
+	slock_t		await_mutex;
+	pg_atomic_uint32 awaiting;
+	PawlAwait	awaits[PAWL_AWAITS];
 
 	/* For pawl.wakeup_statistics(). */
 	pg_atomic_uint64 wakes;
