@@ -69,7 +69,7 @@ BEGIN
         JOIN pg_extension e ON e.extname = 'pawl'
     WHERE pg_has_role(r.oid, e.extowner, 'MEMBER');
 
-    sessions := CASE WHEN EXISTS (SELECT FROM pawl.sql_handler) THEN 22 ELSE 14 END;
+    sessions := CASE WHEN EXISTS (SELECT FROM pawl.sql_handler) THEN 23 ELSE 15 END;
     RETURN QUERY SELECT 'warning', 'few_connections', 'max_connections',
         format('%s take up to %s sessions each, and the server has %s: handlers wait for sessions, or workers and applications are refused',
             pawl.count_of(s.workers, 'worker'), sessions, s.available),

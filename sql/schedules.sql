@@ -357,15 +357,13 @@ DECLARE
     instants timestamptz[];
     instant timestamptz;
     outcome text;
+    blocked boolean;                -- somebody has a lock that its workflow needs: it comes again
     more boolean := false;
 BEGIN
     FOR schedule IN
         SELECT s.* FROM pawl.schedule s WHERE s.next_at <= fire_schedules.now ORDER BY s.next_at LIMIT 1000 FOR UPDATE SKIP LOCKED
     LOOP
-        IF batch <= 0 THEN
-            more := true;
-            EXIT;
-        END IF;
+        EXIT WHEN batch <= 0;
         -- So late is also a scheduler that ran all the time.
         horizon := fire_schedules.now - greatest(schedule.catch_up, interval '10 seconds');
         BEGIN
@@ -390,11 +388,17 @@ BEGIN
             schedule.paused_reason := SQLERRM;
             instants := '{}';
         END;
+        blocked := false;
         FOREACH instant IN ARRAY instants LOOP
             BEGIN
                 outcome := pawl.fire_instant(schedule, instant);
                 schedule.last_error := NULL;
-            EXCEPTION WHEN OTHERS THEN
+            EXCEPTION WHEN lock_not_available THEN
+                schedule.next_at := instant;
+                schedule.last_error := 'an open transaction has a lock that its workflow needs; it is tried again';
+                blocked := true;
+                EXIT;
+            WHEN OTHERS THEN
                 -- The server's own trouble: all of it is done again.
                 IF left(SQLSTATE, 2) IN ('40', '53', '55', '57', '58', 'XX') THEN
                     RAISE;
@@ -416,10 +420,10 @@ BEGIN
             fired = schedule.fired, missed = schedule.missed, skipped = schedule.skipped, last_error = schedule.last_error, paused_at = schedule.paused_at,
             paused_by = schedule.paused_by, paused_reason = schedule.paused_reason
             WHERE s.schedule_name = schedule.schedule_name;
-        more := more OR coalesce(schedule.next_at <= fire_schedules.now, false);
+        more := more OR coalesce(schedule.next_at <= fire_schedules.now AND NOT blocked, false);
         batch := batch - greatest(cardinality(instants), 1);
     END LOOP;
-    RETURN more;
+    RETURN more OR batch <= 0;
 END $$;
 REVOKE ALL ON FUNCTION pawl.fire_schedules(timestamptz) FROM PUBLIC;
 COMMENT ON FUNCTION pawl.fire_schedules(timestamptz) IS
@@ -447,4 +451,5 @@ REVOKE ALL ON FUNCTION pawl.run_schedules(uuid) FROM PUBLIC;
 COMMENT ON FUNCTION pawl.run_schedules(uuid) IS
 'Enqueues what schedules are due, a bounded batch; those that another worker has locked are passed by. READ COMMITTED only. Nothing while the database is held.
 worker_id: as registered (PW004 otherwise).
+Call it with a lock_timeout: a schedule whose workflow_id somebody is just taking must not hold up the others.
 Result: in how many microseconds to call it again; 0: at once, there is more; NULL: no schedule has a next instant.';

@@ -428,12 +428,14 @@ BEGIN
             i.maintained_at < clock_timestamp() - interval '1 hour',
             NOT EXISTS (SELECT FROM pawl.worker w WHERE w.worker_id <> heartbeat.worker_id AND (w.ended_at IS NULL OR w.reclaimed_at IS NULL)),
             EXISTS (SELECT FROM pawl.workflow w WHERE w.crashes >= 2 AND w.ready_key IS NOT NULL AND w.claimed_by IS NULL),
-            (SELECT s.next_at FROM pawl.schedule s WHERE s.next_at IS NOT NULL ORDER BY s.next_at LIMIT 1)
-        INTO alive, held, stale, hourly, alone, suspects, next_at FROM (SELECT) one LEFT JOIN pawl.installation i ON true;
+            (SELECT s.next_at FROM pawl.schedule s WHERE s.next_at IS NOT NULL ORDER BY s.next_at LIMIT 1),
+            -- As in retention_is_due.
+            i.held_at IS NULL AND coalesce(i.retention_at <= clock_timestamp(), true) AND heartbeat.status = 'running'
+        INTO alive, held, stale, hourly, alone, suspects, next_at, retention FROM (SELECT) one LEFT JOIN pawl.installation i ON true;
     reclaimed := 0;
-    retention := false;
     IF NOT alive THEN
         suspects := false;
+        retention := false;
         RETURN NEXT;
         RETURN;
     END IF;
@@ -460,9 +462,6 @@ BEGIN
     END IF;
     IF next_at IS NOT NULL AND NOT held AND heartbeat.status = 'running' THEN
         schedule_in := extract(epoch FROM next_at - clock_timestamp()) * 1000000;
-    END IF;
-    IF heartbeat.status = 'running' THEN
-        retention := pawl.retention_is_due();
     END IF;
     RETURN NEXT;
 END $$;

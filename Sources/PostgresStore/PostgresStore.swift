@@ -32,6 +32,7 @@ package final class PostgresStore: WorkflowStore, @unchecked Sendable {  // what
     private let writes: WriteSessions
     private let sql: HandlerSQL
     private let functions: SQLHandlerRuns
+    private let housekeeping: HousekeepingSession
     private let life: WorkerLife
     private var suspicion = Suspicion()
     private var isClosing = false
@@ -50,6 +51,7 @@ package final class PostgresStore: WorkflowStore, @unchecked Sendable {  // what
         writes = WriteSessions(context: context)
         sql = HandlerSQL(context: context, writes: writes)
         functions = SQLHandlerRuns(context: context)
+        housekeeping = HousekeepingSession(context: context)
         let owner = Owner()
         let loop = loop
         life = WorkerLife(configuration: configuration, options: context.protocolOptions(StatementSet.life), log: log) { event in
@@ -100,8 +102,11 @@ package final class PostgresStore: WorkflowStore, @unchecked Sendable {  // what
     /// Offers these handlers from now on (SIGHUP loaded plugins). They are claimed once the database knows of them.
     package func setHandlers(_ handlers: [HandlerOffer]) { life.setHandlers(handlers) }
 
-    /// Shows the worker as draining from its next heartbeat on.
-    package func announceDraining() { life.setDraining() }
+    /// Shows the worker as draining from its next heartbeat on. What it did for all of them is done by others.
+    package func announceDraining() {
+        life.setDraining()
+        loop.post { [self] in housekeeping.close() }
+    }
 
     /// Grows as long as the life line's thread comes round, connected or trying to be; it rests for at most a minute.
     package var lifeRounds: UInt64 { life.rounds }
@@ -114,6 +119,7 @@ package final class PostgresStore: WorkflowStore, @unchecked Sendable {  // what
             isClosing = true
             self.completion = completion
             life.setDraining()
+            housekeeping.close()
             claims.want(0)
             functions.end()
             _ = loop.schedule(afterNanoseconds: limit.nanoseconds) { [weak self] in self?.close() }
@@ -189,9 +195,11 @@ package final class PostgresStore: WorkflowStore, @unchecked Sendable {  // what
             writes.pump()
             sql.pump()
             functions.pump()
+            housekeeping.pump()
         case .held(let isHeld):
             log(isHeld ? .warning : .notice, isHeld ? "the database is held: nothing is claimed" : "the database was released: claiming")
         case .suspects(let exist): if suspicion.isNews(exist) { emit(.suspects(exist)) }
+        case .due(let schedulesIn, let retention): if context.incarnation != nil { housekeeping.expect(schedulesIn: schedulesIn, retention: retention) }
         case .refused(let why): onStatus?(.refused(why))
         case .stopped:
             completion?()
@@ -205,6 +213,7 @@ package final class PostgresStore: WorkflowStore, @unchecked Sendable {  // what
             writes.lifeEnded()
             sql.lifeEnded()
             functions.lifeEnded()
+            housekeeping.lifeEnded()
             context.owned = [:]
             life.setRunning(0)
             emit(.lifeLost)

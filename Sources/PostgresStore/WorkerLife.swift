@@ -24,6 +24,8 @@ final class WorkerLife: @unchecked Sendable {  // `shared` is locked; the rest i
         case held(Bool)
         /// Whether workflows wait that must run alone; said again as long as they do.
         case suspects(Bool)
+        /// Schedules are due in so many microseconds, or ended workflows past their retention; said again as long as it is so.
+        case due(schedulesIn: Int64?, retention: Bool)
         /// The thread has ended, as asked.
         case stopped
     }
@@ -195,6 +197,8 @@ final class WorkerLife: @unchecked Sendable {  // `shared` is locked; the rest i
                     hadSuspects = beat.suspects
                     deliver(.suspects(hadSuspects))
                 }
+                let schedulesIn = beat.scheduleIn.flatMap { $0 <= HousekeepingSession.horizon ? $0 : nil }
+                if schedulesIn != nil || beat.retention { deliver(.due(schedulesIn: schedulesIn, retention: beat.retention)) }
                 if beat.reclaimed > 0 { log(.notice, "worker \(worker) handed back \(beat.reclaimed) workflows of dead workers") }
             }
         } catch {

@@ -8,7 +8,7 @@ import Testing
     @Test(.enabled(if: TestCluster.isAvailable, TestCluster.comment)) func everyStatementPrepares() throws {
         let database = try TestDatabase.make()
         let statements = Dictionary(StatementSet.all.map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first })
-        #expect(statements.count == 22)
+        #expect(statements.count == 24)
         let session = try BlockingConnection(
             ConnectionOptions(connectionString: database.connectionString, statements: Array(statements.values)))
         for command in TransactionCommand.reset { try session.execute(command) }

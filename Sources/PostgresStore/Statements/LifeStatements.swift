@@ -56,7 +56,8 @@ struct HeartbeatStatement: StoreStatement {
     let draining: Bool
 
     static let prepared = PreparedStatement(
-        name: "pawl_heartbeat", sql: "SELECT alive, held, reclaimed, suspects FROM pawl.heartbeat($1::uuid, $2::integer, $3::text)")
+        name: "pawl_heartbeat",
+        sql: "SELECT alive, held, reclaimed, suspects, schedule_in, retention FROM pawl.heartbeat($1::uuid, $2::integer, $3::text)")
 
     func bind(_ parameters: inout ParameterBuffer) {
         parameters.add(worker)
@@ -71,13 +72,18 @@ struct HeartbeatStatement: StoreStatement {
         var reclaimed: Int
         /// Whether workflows wait that must run alone.
         var suspects: Bool
+        /// Microseconds until a schedule is due; nil: none will be.
+        var scheduleIn: Int64?
+        /// Whether ended workflows may be past their retention.
+        var retention: Bool
     }
 
     static func decode(_ result: PostgresResult) -> Heartbeat {
-        guard result.rowCount == 1 else { return Heartbeat(alive: false, held: false, reclaimed: 0, suspects: false) }
+        guard result.rowCount == 1 else { return Heartbeat(alive: false, held: false, reclaimed: 0, suspects: false, retention: false) }
         return Heartbeat(
             alive: result.bool(0, 0), held: result.bool(0, 1), reclaimed: result.isNull(0, 2) ? 0 : Int(result.int32(0, 2)),
-            suspects: !result.isNull(0, 3) && result.bool(0, 3))
+            suspects: !result.isNull(0, 3) && result.bool(0, 3), scheduleIn: result.isNull(0, 4) ? nil : result.int64(0, 4),
+            retention: !result.isNull(0, 5) && result.bool(0, 5))
     }
 }
 

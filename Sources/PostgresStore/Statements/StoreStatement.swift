@@ -40,5 +40,6 @@ enum StatementSet {
     static let life = [RegisterWorkerStatement.prepared, HeartbeatStatement.prepared, UnregisterWorkerStatement.prepared]
     static let pool = [MarkTransactionStatement.prepared, RecordStepStatement.prepared, RecordStepsStatement.prepared]
     static let handlers = [RunHandlerStatement.prepared, CompleteWorkflowsStatement.prepared, EndBackendStatement.prepared]
-    static let all = claim + signals + write + life + pool + handlers
+    static let housekeeping = [RunSchedulesStatement.prepared, RunRetentionStatement.prepared]
+    static let all = claim + signals + write + life + pool + handlers + housekeeping
 }

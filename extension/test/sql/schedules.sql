@@ -207,6 +207,14 @@ SELECT pawl.fire_schedules('2026-09-01 00:06Z');
 SELECT schedule, next_at, fired, missed FROM pawl.schedules WHERE schedule = 'tock';
 SELECT pawl.drop_schedule('tick'), pawl.drop_schedule('tock'), pg_temp.finish();
 
+-- More schedules at one instant than a batch has room for.
+SELECT count(*) FROM (SELECT pawl.create_schedule('many-' || i, '@daily', 'ship') FROM generate_series(1, 1200) i) c;
+UPDATE pawl.schedule SET next_at = '2026-09-01Z';
+SELECT pawl.fire_schedules('2026-09-01Z'), pawl.fire_schedules('2026-09-01Z');
+SELECT fired, count(*) FROM pawl.schedules GROUP BY 1;
+SELECT pg_temp.finish();
+DELETE FROM pawl.schedule;
+
 -- Every day of a year in the three zones: each instant once, whatever steps time goes in.
 SELECT pawl.create_schedule(name, cron, 'ship', timezone => zone, overlap => 'allow', catch_up => '10 days')
     FROM (VALUES ('york', 'America/New_York'), ('berlin', 'Europe/Berlin'), ('howe', 'Australia/Lord_Howe')) z (place, zone),
