@@ -15,6 +15,7 @@ SET search_path = pg_catalog, pg_temp AS $$
         ('operate', 'fork_workflows', true), ('operate', 'redact_workflow', true), ('operate', 'redact_workflows', true),
         ('operate', 'delete_workflow', true), ('operate', 'delete_workflows', true),
         ('operate', 'create_handler', false), ('operate', 'drop_handler', false), ('work', 'run_handler', false),
+        ('observe', 'explain_workflow', false), ('inspect', 'explain_workflow', false), ('operate', 'explain_workflow', false),
         ('observe', 'diagnose', false), ('inspect', 'diagnose', false), ('operate', 'diagnose', false),
         ('observe', 'recent_activity', false), ('inspect', 'recent_activity', false),
         ('operate', 'set_retention', false), ('work', 'run_retention', false),
