@@ -54,10 +54,11 @@ BEGIN
     IF NOT FOUND THEN
         RETURN;
     END IF;
+    -- Sorted by worker_id too, or the planner does not see that the index gives that order of those without one.
     WITH mine AS MATERIALIZED (
         SELECT s.signal_key FROM pawl.signal s WHERE s.worker_id = me ORDER BY s.signal_key LIMIT most FOR UPDATE SKIP LOCKED),
     anybodys AS MATERIALIZED (
-        SELECT s.signal_key FROM pawl.signal s WHERE s.worker_id IS NULL ORDER BY s.signal_key LIMIT most FOR UPDATE SKIP LOCKED),
+        SELECT s.signal_key FROM pawl.signal s WHERE s.worker_id IS NULL ORDER BY s.worker_id, s.signal_key LIMIT most FOR UPDATE SKIP LOCKED),
     gone AS (
         DELETE FROM pawl.signal s WHERE s.signal_key = ANY (ARRAY(SELECT m.signal_key FROM mine m UNION ALL SELECT a.signal_key FROM anybodys a))
         RETURNING s.workflow_key, s.worker_id IS NULL AND NOT s.itself AS wide)

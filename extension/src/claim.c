@@ -154,8 +154,9 @@ prepare_plans(void)
 	PREPARE(state_plan,
 			"SELECT w.worker_number, w.ended_at IS NULL, (SELECT i.held_at IS NOT NULL FROM pawl.installation i)"
 			" FROM pawl.worker w WHERE w.worker_id = $1", 1, ((Oid[]) {UUIDOID}));
+	/* The clock in a subquery is read once, and bounds the scan; bare, it is asked of every sleeper. */
 	PREPARE(due_plan,
-			"WITH d AS MATERIALIZED (SELECT w.ctid FROM pawl.workflow w WHERE w.due_at <= pg_catalog.clock_timestamp()"
+			"WITH d AS MATERIALIZED (SELECT w.ctid FROM pawl.workflow w WHERE w.due_at <= (SELECT pg_catalog.clock_timestamp())"
 			" ORDER BY w.due_at LIMIT $1 FOR UPDATE SKIP LOCKED)"
 			" UPDATE pawl.workflow w SET due_at = NULL, status = 'enqueued', waiting_for = NULL, ready_key = pg_catalog.nextval('pawl.key_seq')"
 			" WHERE w.ctid = ANY (ARRAY(SELECT d.ctid FROM d))"

@@ -248,8 +248,8 @@ next_due(void)
 	static SPIPlanPtr plans[3];
 	static const char *const texts[3] = {
 		"SELECT w.due_at FROM pawl.workflow w WHERE w.due_at IS NOT NULL ORDER BY w.due_at LIMIT 1",
-		"SELECT w.due_at FROM pawl.workflow w WHERE w.due_at <= clock_timestamp() ORDER BY w.due_at LIMIT 1 FOR UPDATE SKIP LOCKED",
-		"SELECT w.due_at FROM pawl.workflow w WHERE w.due_at > clock_timestamp() ORDER BY w.due_at LIMIT 1"
+		"SELECT w.due_at FROM pawl.workflow w WHERE w.due_at <= (SELECT pg_catalog.clock_timestamp()) ORDER BY w.due_at LIMIT 1 FOR UPDATE SKIP LOCKED",
+		"SELECT w.due_at FROM pawl.workflow w WHERE w.due_at > (SELECT pg_catalog.clock_timestamp()) ORDER BY w.due_at LIMIT 1"
 	};
 	TimestampTz due = DT_NOEND;
 

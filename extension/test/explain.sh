@@ -1,0 +1,111 @@
+#!/usr/bin/env bash
+# The plan of every statement that the functions and views run is one that stays fast. Prints TAP.
+# explain/drive.sql calls each function and asks each view, with auto_explain on, in three states of a full database: with plans that were made and kept
+# while it was empty, with statistics of that time, and with fresh ones. Then no plan may scan one of the large tables, nor read more than so many
+# rows of it (so nothing sorts or hashes one either).
+# Runs under scripts/with-cluster.
+set -uo pipefail
+. "$(dirname -- "${BASH_SOURCE[0]}")/../../scripts/lib.sh"
+here=$root/extension/test/explain
+history=${PAWL_EXPLAIN_HISTORY:-200000} # workflows that ended; half as many have not
+most=15000                              # rows of a large table that one part of a plan may read
+tables='workflow|months|workflow_step|payload|message|event|stream_entry|waiter|signal|audit_entry|retention_kept'
+# Statements that may scan or read more: a text that is in each, then why. One that no statement needs any more is a failure.
+exceptions=(
+    'w.claimed_by = known.worker_id' 'What a worker has claimed is in no index, so that a claim is a HOT update. Asked once when a worker ends.'
+    'w.claimed_by = release_unknown.worker_id' 'The same, once after a connection was lost in the middle of a claim.'
+    'k.status IS DISTINCT FROM '"'stopped'" 'The same, once when a worker died, and hourly.'
+    'array_agg(DISTINCT w.queue_id)' 'move_workflows: all unfinished ones of a name, which may be all there are.'
+    'w.workflow_name = move_workflows.workflow_name AND w.workflow_version = from_version AND w.queue_id' 'The same.'
+    'EXISTS (SELECT FROM pawl.workflow)' 'diagnose: it ends at the first row.'
+    'LIMIT 50000' 'diagnose: samples of unfinished workflows, only when somebody asks.'
+    'ORDER BY w.rank, w.ready_key LIMIT 10000' 'recent_activity: the head of each queue, where what runs stands.'
+    'w.queue_id = id' 'drop_queue: parked ones are in no index by queue.'
+    'DELETE FROM pawl.retention_kept' 'set_retention: a list that is made anew.'
+    'FROM pawl.queues' 'It counts what waits, and reads as much.'
+    'r.queue_id, r.workflow_name, count(*) AS waiting' 'oldest_waiting: the same.'
+)
+
+number=0 failures=0
+check() { # WHAT PROBLEMS
+    number=$((number + 1))
+    if [ -z "$2" ]; then
+        echo "ok $number - $1"
+    else
+        echo "not ok $number - $1"
+        sed 's/^/#   /' <<<"$2"
+        failures=$((failures + 1))
+    fi
+}
+run() { psql -Xq -v ON_ERROR_STOP=1 -v history="$history" "$@" 2>&1 >"$work/output" | grep -v NOTICE; }
+
+work=$(mktemp -d)
+trap 'rm -rf -- "$work"' EXIT
+# The documented queries are run as they stand.
+sed -n '/^### Asking/,/^##* [^A]/p' "$root/docs/operations.md" | sed -n '/^```sql/,/^```/p' | grep -v '^```' >"$work/documented.sql"
+cat >"$work/log_plans.sql" <<SQL
+LOAD 'auto_explain';
+SET auto_explain.log_min_duration = 0;
+SET auto_explain.log_nested_statements = on;
+SET auto_explain.log_analyze = on;
+SET auto_explain.log_timing = off;
+SET track_functions = 'all';
+SQL
+for state in kept stale fresh; do
+    echo "\\set state explain_$state
+\\i $work/log_plans.sql
+\\i $here/drive.sql
+SET application_name = explain_${state}_asked;
+\\o /dev/null
+\\i $work/documented.sql" >"$work/$state.sql"
+done
+
+psql -Xq -c "ALTER SYSTEM SET autovacuum = off" -c "SELECT pg_reload_conf()" >/dev/null
+createdb explain
+export PGDATABASE=explain
+check "the database is there, and analyzed while it is empty" "$(run <<SQL
+SET client_min_messages = warning;
+CREATE EXTENSION pawl;
+SELECT pawl.add_history_partition(now() - make_interval(months => i)) FROM generate_series(-1, 4) i;
+SELECT pawl.create_queue('mail'), pawl.create_queue('limited', concurrency => 50, rate_limit => 1000, rate_period => '1 minute'),
+    pawl.create_queue('tenants', partition_concurrency => 5), pawl.create_queue('paused');
+SELECT pawl.pause_queue('paused');
+-- The lower keys are for fill.sql. Retention, which drive.sql runs, drops empty months: one row stays in each.
+SELECT setval('pawl.key_seq', :history * 2), pawl.set_retention(queue => 'paused', succeeded => '-1');
+ANALYZE;
+INSERT INTO pawl.workflow_history (workflow_key, created_at, completed_at, epoch, queue_id, priority, recoveries, pinned, status, workflow_id, workflow_name, enqueued_by)
+SELECT -i, now(), now() - make_interval(months => i), 1, q.queue_id, 0, 0, false, 'succeeded', 'month-' || i, 'month', 'clerk'
+FROM generate_series(1, 4) i, pawl.queue q WHERE q.queue_name = 'paused';
+SQL
+)"
+check "plans that were kept from when it was empty: everything runs" "$(run -v state=warming <<SQL
+$(for _ in 1 2 3 4 5 6; do echo "\\i $here/drive.sql"; done)
+\\i $here/fill.sql
+\\i $work/kept.sql
+SQL
+)"
+check "statistics of an empty database: everything runs" "$(run -f "$work/stale.sql")"
+check "fresh statistics: everything runs" "$(run -c ANALYZE -f "$work/fresh.sql")"
+
+check "every function that may be called was" "$(psql -XAtq -c "SELECT DISTINCT p.oid::regprocedure FROM pawl.access_routines() a
+    JOIN pg_proc p ON p.proname = a.routine_name AND p.pronamespace = 'pawl'::regnamespace
+    WHERE NOT EXISTS (SELECT FROM pg_stat_user_functions f WHERE f.funcid = p.oid)")"
+
+# A month with next to nothing in it is scanned, and may be.
+filled=$(psql -XAtq -c "SELECT string_agg(partition::text, '|') FROM pawl.history_months() WHERE pg_relation_size(partition) > 100 * 8192" | sed 's/pawl\.//g')
+tables=${tables/months/$filled}
+
+printf '%s\n' "${exceptions[@]}" | sed -n 'p;n' >"$work/exceptions"
+# Plans of what people ask themselves are up to the planner, who knows nothing of a database that was just filled: with fresh statistics only.
+for state in kept stale fresh; do
+    names="explain_$state"
+    [ "$state" != fresh ] || names="explain_$state explain_${state}_asked"
+    awk -v names="$names" -v tables="$tables" -v most="$most" -v exceptions="$work/exceptions" -v used="$work/used" -f "$here/offences.awk" \
+        "$PAWL_POSTGRES_LOG" >"$work/offences"
+    plans=$(grep -cE "@explain/explain_$state .*LOG:  duration: .* plan:" "$PAWL_POSTGRES_LOG")
+    check "plans were logged ($state)" "$([ "$plans" -gt 1000 ] || echo "only $plans")"
+    check "no plan scans or reads a large table ($state, $plans plans)" "$(cat "$work/offences")"
+done
+check "every exception is needed" "$(grep -vxFf "$work/used" "$work/exceptions")"
+echo "1..$number"
+exit "$((failures > 0))"
