@@ -144,6 +144,8 @@ SELECT pg_temp.finish(i, 'cancelled', i) FROM unnest('{request,parent}'::text[])
 SELECT pg_temp.finish('succeeded');
 SELECT i, pawl.fork_workflow(i, from_failure => true, new_workflow_id => i || ' again')
     FROM unnest('{error,timeout,crashes,determinism,bad_input,request,parent}'::text[]) i;
+-- A run of the same epoch has not recorded what was copied either.
+SELECT pg_temp.claim('error again'), pg_temp.did('error again', 1, 'fetch');
 SELECT pawl.fork_workflow('succeeded', from_failure => true);
 \echo :LAST_ERROR_SQLSTATE
 SELECT * FROM pawl.rewind_workflows('{succeeded,error,timeout,crashes,determinism,bad_input,request,parent,order}', 'pay', reason => 'once more');
