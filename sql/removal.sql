@@ -91,7 +91,8 @@ END $$;
 REVOKE ALL ON FUNCTION pawl.delete_workflow(text) FROM PUBLIC;
 COMMENT ON FUNCTION pawl.delete_workflow(text) IS
 'Deletes an ended workflow with all that was kept of it: payloads, steps, messages, events and streams. True: it is gone; false: it has not ended, nothing
-is changed. Its children stay. Its id is free again: enqueueing it once more runs it once more. What was done to it stays in pawl.audit.
+is changed. Its children stay. Its id is free again: enqueueing it once more runs it once more. What was done to it stays in pawl.audit. A
+message that was sent to it before it ended, and committed only after this, stays unread.
 workflow_id: PW010 if there is none. PW011 while its parent has not ended, or another workflow waits for it.
 Errors: PW006 for a role whose access is narrowed to something else.';
 
