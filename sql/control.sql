@@ -139,6 +139,7 @@ BEGIN
         RETURN '{}';
     END IF;
     -- A claim passes by what is locked, so nobody who is in a hurry waits for these.
+    PERFORM pawl.mark_locks();
     WITH locked AS MATERIALIZED (
         SELECT w.workflow_key FROM pawl.workflow w
         WHERE w.workflow_key = ANY (keys) AND w.claimed_by IS NULL AND w.cancel_requested_at IS NULL
@@ -457,6 +458,7 @@ BEGIN
         WHERE w.workflow_name = move_workflows.workflow_name AND w.workflow_version = from_version;
     queue_ids := coalesce(queue_ids, '{0}');
     PERFORM pawl.check_narrowing('operate', array_fill(move_workflows.workflow_name, ARRAY[cardinality(queue_ids)]), queue_ids);
+    PERFORM pawl.mark_locks();
     -- A claim's mark may have passed those that nobody could run until now: they get a fresh key.
     WITH locked AS MATERIALIZED (
         SELECT w.workflow_key FROM pawl.workflow w

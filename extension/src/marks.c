@@ -50,7 +50,8 @@ static int	ngates = 0;
 static int	claiming_lane = -1;	/* a claim statement is under way there */
 static int64 claiming_from = 0;
 static bool locking = false;	/* an entry is being locked, nobody knows where */
-static bool locked = false;		/* entries are locked that claims pass by */
+static bool locked = false;		/* entries are locked that claims pass by, */
+static bool locked_anywhere = false;	/* and not all of them are in touched[] */
 static uint64 any_signal = 0;	/* the slot of signals that anybody may take */
 static bool everyone = false;
 static bool reset_marks = false;
@@ -311,6 +312,16 @@ pawl_end_locking(int32 queue_id, int64 rank, int64 ready_key)
 	locking = false;
 }
 
+/* mark_locks() RETURNS void: for SQL, which locks entries by the batch; so all marks begin anew in the rare case that it is rolled back. */
+PG_FUNCTION_INFO_V1(pawl_mark_locks_1_0);
+Datum
+pawl_mark_locks_1_0(PG_FUNCTION_ARGS)
+{
+	if (pawl_attach())
+		locked = locked_anywhere = true;
+	PG_RETURN_VOID();
+}
+
 /* ---- after the end of the transaction: nothing below may raise, allocate, or take a heavyweight lock ---- */
 
 static void
@@ -452,7 +463,7 @@ report_touched(void)
 		report(touched[i].lane, touched[i].lowest);
 	if (claiming_lane >= 0)
 		report(claiming_lane, claiming_from);
-	if (locking || reset_marks)
+	if (locking || locked_anywhere || reset_marks)
 		pg_atomic_fetch_add_u64(&pawl_shared->reset_generation, 1);
 	wake_all(0);
 }
@@ -463,7 +474,7 @@ forget(void)
 	nslots = nlanes = ntouched = ngates = 0;
 	claiming_lane = -1;
 	pawl_forget_ends();
-	everyone = reset_marks = offers_changed = locking = locked = false;
+	everyone = reset_marks = offers_changed = locking = locked = locked_anywhere = false;
 }
 
 static void
