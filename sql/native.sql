@@ -26,7 +26,7 @@ call''s input and all else but its workflow_id, which is returned: it starts whe
 deduplication_id passes on to that. So the newest input is always run. A holder of another workflow_name is PW002.
 max_delay: with replace, it starts at most so long after the first call, however many follow; NULL: each may put it off again.
 partition_key: the tenant, 1 to 512 bytes; tenants are served in turn.
-workflow_version: pins it to this version of the handler, from 1.
+workflow_version: pins it to this version of the handler, from 1; a NOTICE says if no worker offers it.
 headers: a JSON object up to 8 kB, for trace context and the like; handlers can read it.
 attributes: a JSON object up to 8 kB, for searching: attributes @> ''{"customer": 42}''.
 options: a JSON object; there are no options yet, and an unknown key is an error that names the nearest argument.

@@ -270,6 +270,21 @@ pawl_handler_known(const char *workflow_name)
 	return known;
 }
 
+/* Whether a worker of the last day offered this version of it, or it is an SQL function. Not remembered: it is asked once in a session. */
+bool
+pawl_version_known(const char *workflow_name, int32 version)
+{
+	static SPIPlanPtr plan = NULL;
+	Datum		values[2] = {CStringGetTextDatum(workflow_name), Int32GetDatum(version)};
+	Datum		found;
+	bool		isnull;
+
+	return look_up(&plan, "SELECT true FROM pawl.worker_handler h WHERE h.workflow_name OPERATOR(pg_catalog.=) $1"
+				   " AND h.workflow_version OPERATOR(pg_catalog.=) $2 UNION ALL SELECT true FROM pawl.sql_handler s"
+				   " WHERE s.workflow_name OPERATOR(pg_catalog.=) $1 AND s.workflow_version OPERATOR(pg_catalog.=) $2 LIMIT 1",
+				   2, ((Oid[]) {TEXTOID, INT4OID}), values, &found, &isnull);
+}
+
 /* True the first time in this session. */
 bool
 pawl_first_mention(const char *workflow_name)

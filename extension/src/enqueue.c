@@ -554,6 +554,11 @@ check(const EnqueueRequest *request, int32 *queue_id)
 					(errmsg("no worker ever offered to run \"%s\": it waits until one does", request->workflow_name),
 					 errhint("SELECT workflow_name FROM pawl.handlers lists what can be run.")));
 	}
+	else if (request->pinned && request->parent_key == 0 && pawl_first_mention(psprintf("%s %d", request->workflow_name, request->workflow_version))
+			 && !pawl_version_known(request->workflow_name, request->workflow_version))
+		ereport(NOTICE,
+				(errmsg("no worker offers version %d of \"%s\": it waits until one does", request->workflow_version, request->workflow_name),
+				 errhint("SELECT workflow_name, workflow_version FROM pawl.handlers lists what can be run.")));
 }
 
 /* Answers the id, or NULL where an existing one is to be skipped; and the key of the new row, 0 if there is none. */

@@ -62,6 +62,7 @@ extern void pawl_init_cache(void);
 extern bool pawl_find_queue(const char *name, int32 *queue_id);
 extern bool pawl_may_enqueue(Oid role, const char *workflow_name, int32 queue_id, const char *queue);
 extern bool pawl_handler_known(const char *workflow_name);
+extern bool pawl_version_known(const char *workflow_name, int32 version);
 extern bool pawl_first_mention(const char *workflow_name);
 extern bool pawl_may_inspect(void);
 extern const char *pawl_nearest_queue(const char *name);

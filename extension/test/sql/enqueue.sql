@@ -107,7 +107,9 @@ ROLLBACK;
 SELECT pawl.enqueue_workflow('ship', workflow_id => 'younger-2', queue => 'younger');
 SELECT workflow_id, queue FROM pawl.workflows WHERE workflow_id LIKE 'young%' ORDER BY 1;
 
--- A name that no worker ever offered is worth one NOTICE in a session.
+-- A version that no worker offers is worth one NOTICE in a session; so is a name that none ever offered.
+SELECT pawl.enqueue_workflow('ship', workflow_version => 7) IS NOT NULL AS enqueued;
+SELECT pawl.enqueue_workflow('ship', workflow_version => 7) IS NOT NULL AS enqueued;
 SELECT pawl.enqueue_workflow('unheard of') IS NOT NULL AS enqueued;
 SELECT pawl.enqueue_workflow('unheard of') IS NOT NULL AS enqueued;
 SELECT pawl.enqueue_workflow('unheard of too') IS NOT NULL AS enqueued;
