@@ -136,6 +136,9 @@ SELECT pg_temp.finish();
 SELECT count(*) FROM (SELECT pawl.backfill_schedule('tick', '2026-02-02 00:00Z', '2026-02-02 00:00Z')) b;
 SELECT pawl.cancel_workflow('tick@2026-02-02T00:00:00Z');
 SELECT pawl.backfill_schedule('tick', '2026-02-02 00:00Z', '2026-02-02 00:01Z');
+-- Also if it enqueues something else by now.
+SELECT pawl.alter_schedule('tick', workflow_name => 'pack'), pawl.backfill_schedule('tick', '2026-02-02 00:00Z', '2026-02-02 00:01Z'),
+    pawl.alter_schedule('tick', workflow_name => 'ship');
 SELECT pawl.backfill_schedule('tick', '2026-02-03', '2026-02-02');
 \echo :LAST_ERROR_SQLSTATE
 SELECT pawl.backfill_schedule('tick', '2020-01-01', '2026-01-01');
