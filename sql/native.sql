@@ -158,7 +158,8 @@ CREATE PROCEDURE pawl.wait(timeout_ms integer, INOUT woken boolean) LANGUAGE c A
 REVOKE ALL ON PROCEDURE pawl.wait(integer, boolean) FROM PUBLIC;
 COMMENT ON PROCEDURE pawl.wait(integer, boolean) IS
 'Waits until this armed session is woken, or the time is over. Ends its transaction first, so that it holds no snapshot; outside a transaction block only.
-timeout_ms: what pawl.arm_worker answered; -1 waits until woken.
+timeout_ms: what pawl.arm_worker answered; -1 waits until woken. NULL: as it was found by the claim after a wait that ran out, which arms the session anew
+before it looks.
 woken: true if something became claimable.';
 
 CREATE FUNCTION pawl.create_handler(workflow_name text, function regprocedure, workflow_version integer DEFAULT 1, role name DEFAULT NULL,

@@ -15,7 +15,7 @@ final class ClaimSession {
         case claiming
         /// → loading, waiting, idle
         case arming
-        /// → loading, arming, idle
+        /// → loading, arming, waiting, idle
         case waiting
         /// Reading recorded steps; goes on over a new connection. → idle
         case loading
@@ -144,7 +144,7 @@ final class ClaimSession {
         }
     }
 
-    private func wait(_ connection: Connection, _ worker: UUIDBytes, _ offer: Offer, _ milliseconds: Int32) {
+    private func wait(_ connection: Connection, _ worker: UUIDBytes, _ offer: Offer, _ milliseconds: Int32?) {
         phase = .waiting
         // One request: a cancelled wait takes the claim behind it along.
         WaitStatement(milliseconds: milliseconds).add(to: connection, &context.buffer)
@@ -153,7 +153,12 @@ final class ClaimSession {
             let claims = ClaimStatement.decode(reply.results[1])
             guard claims.isEmpty else { return took(claims, alone: false) }
             guard let connection = still(worker) else { return rest(0) }
-            arm(connection, worker, offer)
+            // A claim after a wait that ran out arms the session before it looks: an idle worker takes one round trip each time.
+            if WaitStatement.decode(reply.results[0]) {
+                arm(connection, worker, offer)
+            } else {
+                wait(connection, worker, offer, nil)
+            }
         }
     }
 

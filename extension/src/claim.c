@@ -913,7 +913,8 @@ pawl_claim_workflows_1_0(PG_FUNCTION_ARGS)
 	bool		alone = PG_NARGS() > 5 && !PG_ARGISNULL(5) && PG_GETARG_BOOL(5);
 	int32		number = 0;
 	bool		held = false;
-	bool		polled = pawl_take_poll();
+	bool		polled;
+	bool		ran_out = pawl_take_wait(&polled);
 	uint64		handlers;
 	uint64		prepared = 0;
 	int			asked;
@@ -961,13 +962,25 @@ pawl_claim_workflows_1_0(PG_FUNCTION_ARGS)
 				 errhint("Drop what it was running and register with a new worker_id.")));
 	/* Whoever counts what runs in a queue that had no limit waits for the claims that are under way. */
 	DirectFunctionCall2(pg_advisory_xact_lock_shared_int4, Int32GetDatum(PAWL_CLAIM_LOCK_CLASS), Int32GetDatum(0));
-	claim.limits = pawl_read_limits(claim.worker, &claim.nlimits);
 	claim.offer = pawl_offer(PG_GETARG_ARRAYTYPE_P(2), PG_GETARG_ARRAYTYPE_P(3));
 	if (held || claim.offer->count == 0)
 	{
 		SPI_finish();
 		return (Datum) 0;
 	}
+	if (!alone)
+	{
+		/* A wait until something is due was no poll. */
+		if (make_due_ready())
+			polled = false;
+		/* An idle worker's next wait: armed before this claim looks at anything, it needs no further round trip. */
+		if (ran_out)
+		{
+			pawl_arm(claim.worker, PG_GETARG_ARRAYTYPE_P(2), PG_GETARG_ARRAYTYPE_P(3), filter.all ? (Datum) 0 : PG_GETARG_DATUM(4));
+			claim.offer = pawl_offer(PG_GETARG_ARRAYTYPE_P(2), PG_GETARG_ARRAYTYPE_P(3));
+		}
+	}
+	claim.limits = pawl_read_limits(claim.worker, &claim.nlimits);
 	if (!filter.all)
 	{
 		Datum		values[1] = {PG_GETARG_DATUM(4)};
@@ -992,11 +1005,6 @@ pawl_claim_workflows_1_0(PG_FUNCTION_ARGS)
 	}
 
 	unfinished = false;
-
-	/* A wait until something is due was no poll. */
-	if (make_due_ready())
-		polled = false;
-
 	if (pawl_attach())
 	{
 		uint64		generation;

@@ -18,6 +18,8 @@
 
 static PawlWaiter *mine = NULL;
 static bool poll_ended = false;
+static bool ran_out = false;
+static int64 patience = 0;		/* milliseconds to wait at most, as it was armed; -1: until it is woken */
 static bool slot_awaited = false;	/* of a rate limit: then a wait that ends by itself was no poll */
 static uint64 arming = 0;		/* how often this session was armed for something else, or looked by itself */
 
@@ -127,13 +129,14 @@ pawl_arming(void)
 	return mine != NULL && mine->armed ? arming : 0;
 }
 
-/* Whether the last wait ended without being woken; asked once. */
+/* Whether the last wait ended without being woken; poll: nor for a time that was known. Asked once. */
 bool
-pawl_take_poll(void)
+pawl_take_wait(bool *poll)
 {
-	bool		was = poll_ended;
+	bool		was = ran_out;
 
-	poll_ended = false;
+	*poll = poll_ended;
+	ran_out = poll_ended = false;
 	return was;
 }
 
@@ -272,13 +275,11 @@ next_due(void)
 }
 
 /*
- * arm_worker(worker_id uuid, workflow_names text[], workflow_versions integer[], queues text[]) RETURNS integer
- *
- * SECURITY DEFINER with its plan settings in the declaration.
+ * Arms this session for what the worker could run now; queues: 0 for all. Called by a definer with its plan settings, connected to SPI. What was
+ * committed before the session was armed is found by a later snapshot: look at the queues after this.
  */
-PG_FUNCTION_INFO_V1(pawl_arm_worker_1_0);
-Datum
-pawl_arm_worker_1_0(PG_FUNCTION_ARGS)
+void
+pawl_arm(Datum worker, ArrayType *names, ArrayType *versions, Datum queue_names)
 {
 	static SPIPlanPtr queue_plan = NULL;
 	Wish		wish;
@@ -287,18 +288,8 @@ pawl_arm_worker_1_0(PG_FUNCTION_ARGS)
 	int			nqueues;
 	bool		settled = false;
 	int64		due_in;
-	Datum		values[1];
-	char		nulls[1];
+	char		nulls[1] = {queue_names == (Datum) 0 ? 'n' : ' '};
 
-	if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(2))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("worker_id, workflow_names and workflow_versions must not be null"),
-				 errdetail("A worker waits for what its handlers can run."),
-				 errhint("Give the arrays that the worker registered.")));
-
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
 	if (queue_plan == NULL)
 	{
 		Oid			types[1] = {TEXTARRAYOID};
@@ -307,9 +298,7 @@ pawl_arm_worker_1_0(PG_FUNCTION_ARGS)
 								 " UNION SELECT 0 WHERE $1 IS NULL OR 'default' = ANY ($1)", 1, types);
 		SPI_keepplan(queue_plan);
 	}
-	values[0] = PG_ARGISNULL(3) ? (Datum) 0 : PG_GETARG_DATUM(3);
-	nulls[0] = PG_ARGISNULL(3) ? 'n' : ' ';
-	if (SPI_execute_plan(queue_plan, values, nulls, false, 0) != SPI_OK_SELECT)
+	if (SPI_execute_plan(queue_plan, &queue_names, nulls, false, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not read the queues");
 	nqueues = (int) SPI_processed;
 	queues = palloc(sizeof(int32) * Max(nqueues, 1));
@@ -327,12 +316,12 @@ pawl_arm_worker_1_0(PG_FUNCTION_ARGS)
 	for (int attempt = 0; !settled; attempt++)
 	{
 		int			nlimits;
-		PawlLimits *limits = pawl_read_limits(PG_GETARG_DATUM(0), &nlimits);
+		PawlLimits *limits = pawl_read_limits(worker, &nlimits);
 
 		wish = (Wish) {.milliseconds = pawl_poll_interval > 0 ? pawl_poll_interval : -1, .everything = attempt >= ARMING_ATTEMPTS};
-		offer = pawl_offer(PG_GETARG_ARRAYTYPE_P(1), PG_GETARG_ARRAYTYPE_P(2));
+		offer = pawl_offer(names, versions);
 		for (int i = 0; i < nqueues; i++)
-			wish_for_queue(&wish, offer, queues[i], pawl_limits_of(limits, nlimits, queues[i]), PG_GETARG_UUID_P(0));
+			wish_for_queue(&wish, offer, queues[i], pawl_limits_of(limits, nlimits, queues[i]), DatumGetUUIDP(worker));
 		settled = attempt > 0 && mine != NULL && same_slots(&wish, mine->everything, mine->nslots, mine->slots);
 		if (!settled)
 			arm(&wish);
@@ -347,9 +336,7 @@ pawl_arm_worker_1_0(PG_FUNCTION_ARGS)
 	due_in = next_due();
 	if (due_in >= 0)
 		wait_at_most(&wish, due_in);
-	/* The claim after this one goes on where the last one stopped. */
-	if (pawl_claim_unfinished())
-		wish.milliseconds = 0;
+	patience = wish.milliseconds;
 
 	/* What is due later than that need not wake it; with a second for the way from here to pawl.wait. */
 	if (mine != NULL)
@@ -360,8 +347,29 @@ pawl_arm_worker_1_0(PG_FUNCTION_ARGS)
 		mine->until = until;
 		SpinLockRelease(&pawl_shared->waiter_mutex);
 	}
+}
+
+/*
+ * arm_worker(worker_id uuid, workflow_names text[], workflow_versions integer[], queues text[]) RETURNS integer
+ *
+ * SECURITY DEFINER with its plan settings in the declaration.
+ */
+PG_FUNCTION_INFO_V1(pawl_arm_worker_1_0);
+Datum
+pawl_arm_worker_1_0(PG_FUNCTION_ARGS)
+{
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(2))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("worker_id, workflow_names and workflow_versions must not be null"),
+				 errdetail("A worker waits for what its handlers can run."),
+				 errhint("Give the arrays that the worker registered.")));
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	pawl_arm(PG_GETARG_DATUM(0), PG_GETARG_ARRAYTYPE_P(1), PG_GETARG_ARRAYTYPE_P(2), PG_ARGISNULL(3) ? (Datum) 0 : PG_GETARG_DATUM(3));
 	SPI_finish();
-	PG_RETURN_INT32((int32) wish.milliseconds);
+	/* The claim after this one goes on where the last one stopped. */
+	PG_RETURN_INT32(pawl_claim_unfinished() ? 0 : (int32) patience);
 }
 
 #define SIGNAL_POLLS 5			/* one look for signals in so many polls */
@@ -409,7 +417,7 @@ PG_FUNCTION_INFO_V1(pawl_wait_1_0);
 Datum
 pawl_wait_1_0(PG_FUNCTION_ARGS)
 {
-	int			timeout = PG_ARGISNULL(0) ? -2 : PG_GETARG_INT32(0);
+	int			timeout = !PG_ARGISNULL(0) ? PG_GETARG_INT32(0) : pawl_claim_unfinished() ? 0 : (int) patience;
 	CallContext *call = fcinfo->context && IsA(fcinfo->context, CallContext) ? (CallContext *) fcinfo->context : NULL;
 	TimestampTz end;
 	TupleDesc	descriptor;
@@ -422,7 +430,7 @@ pawl_wait_1_0(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("timeout_ms must be -1 or more"),
 				 errdetail("It is how many milliseconds to wait at most; -1 waits until woken."),
-				 errhint("Give what pawl.arm_worker answered.")));
+				 errhint("Give what pawl.arm_worker answered, or NULL for what the last claim found.")));
 	if (call == NULL || call->atomic)
 		ereport(ERROR,
 				(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
@@ -459,7 +467,8 @@ pawl_wait_1_0(PG_FUNCTION_ARGS)
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_EXIT_ON_PM_DEATH | (timeout >= 0 ? WL_TIMEOUT : 0), left, PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);
 	}
-	poll_ended = !woken && !slot_awaited;
+	ran_out = !woken;
+	poll_ended = ran_out && !slot_awaited;
 	/* It looks at everything, unless it was only on its way to the rest of it. */
 	arming += !woken && timeout != 0;
 	values[0] = BoolGetDatum(woken);

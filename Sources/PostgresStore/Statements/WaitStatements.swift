@@ -19,11 +19,14 @@ struct ArmStatement: StoreStatement {
 
 /// Waits on the server until woken, holding no snapshot.
 struct WaitStatement: StoreStatement {
-    let milliseconds: Int32
+    /// At most; nil: as long as the claim that found the last wait over, and armed the session anew, has said.
+    let milliseconds: Int32?
 
     static let prepared = PreparedStatement(name: "pawl_wait", sql: "CALL pawl.wait($1::integer, NULL)")
 
-    func bind(_ parameters: inout ParameterBuffer) { parameters.add(milliseconds) }
+    func bind(_ parameters: inout ParameterBuffer) {
+        if let milliseconds { parameters.add(milliseconds) } else { parameters.addNull() }
+    }
 
     /// Whether it was woken; otherwise its time ran out, and the session is armed as before.
     static func decode(_ result: PostgresResult) -> Bool { result.rowCount == 1 && !result.isNull(0, 0) && result.bool(0, 0) }
