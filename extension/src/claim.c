@@ -29,8 +29,14 @@
 #define NO_KEY PG_INT64_MAX
 #define RESET_INTERVAL (60 * USECS_PER_SEC)
 #define DUE_BATCH 1000
-#define PARTITIONS_VISITED 64	/* by a claim that found something; */
-#define BARREN_PARTITIONS_VISITED 512	/* by one that did not yet; the next one goes on there */
+/* Partitions that gave nothing, visited by one claim of a session that finds work elsewhere, or finds none; the next claim goes on there. */
+#define BARREN_WHILE_BUSY 8
+#define BARREN_WHILE_IDLE 512
+
+/* A partition whose entries cannot run here is not looked through again before so many times as long, while there is work elsewhere. */
+#define BARREN_REST 20
+#define BARREN_LOOK 1000		/* microseconds; less is not worth remembering */
+#define BARREN_PARTITIONS 1000
 
 typedef struct LaneState
 {
@@ -56,6 +62,7 @@ typedef struct Round
 	int32		queue_id;
 	bool		under_way;
 	bool		wrapped;		/* it went on from the first key */
+	bool		skipped;		/* it left out a barren partition */
 	int			served;			/* so many partitions gave something */
 	uint64		arming;			/* of the waiter, if the session was armed when it began */
 	uint64		settled;		/* that arming: a round since then found nothing, and what comes wakes the session */
@@ -64,6 +71,19 @@ typedef struct Round
 } Round;
 
 static HTAB *rounds = NULL;		/* by queue */
+
+typedef struct BarrenPartition
+{
+	struct
+	{
+		int32		queue_id;
+		char		partition[PAWL_MAX_ID + 1];
+	}			key;
+	TimestampTz rests_until;
+} BarrenPartition;
+
+static HTAB *barren = NULL;
+static bool busy = false;		/* the last claim found something */
 
 /* Two of a kind: without limits, and through a gate. */
 typedef struct ClaimPlans
@@ -589,10 +609,47 @@ static void
 begin_round(Round *round)
 {
 	round->under_way = true;
-	round->wrapped = false;
+	round->wrapped = round->skipped = false;
 	round->served = 0;
 	round->arming = pawl_arming();
 	strlcpy(round->from, round->cursor, sizeof(round->from));
+}
+
+static BarrenPartition *
+barren_partition(int32 queue_id, const char *partition, HASHACTION action)
+{
+	BarrenPartition wanted = {0};
+	HASHCTL		control = {.keysize = sizeof(wanted.key), .entrysize = sizeof(BarrenPartition), .hcxt = TopMemoryContext};
+
+	if (barren == NULL)
+		barren = hash_create("pawl barren partitions", 64, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	wanted.key.queue_id = queue_id;
+	strlcpy(wanted.key.partition, partition, sizeof(wanted.key.partition));
+	return hash_search(barren, &wanted.key, action, NULL);
+}
+
+static bool
+rests(int32 queue_id, const char *partition)
+{
+	BarrenPartition *it = busy && barren != NULL && hash_get_num_entries(barren) > 0 ? barren_partition(queue_id, partition, HASH_FIND) : NULL;
+
+	return it != NULL && GetCurrentTimestamp() < it->rests_until;
+}
+
+/* A look through a partition that began then found nothing. */
+static void
+found_barren(int32 queue_id, const char *partition, TimestampTz began)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (now - began < BARREN_LOOK)
+		return;
+	if (barren != NULL && hash_get_num_entries(barren) >= BARREN_PARTITIONS)
+	{
+		hash_destroy(barren);
+		barren = NULL;
+	}
+	barren_partition(queue_id, partition, HASH_ENTER)->rests_until = now + BARREN_REST * (now - began);
 }
 
 /*
@@ -621,11 +678,13 @@ claim_from_partitions(Claim *claim, PawlLimits *limits, int32 queue_id)
 		char	   *key;
 		Datum		key_datum;
 		bool		first_start;
+		bool		resting;
 		int			limit = share;
 		Taken		taken;
+		TimestampTz began;
 
 		CHECK_FOR_INTERRUPTS();
-		if (visited >= (claim->found ? PARTITIONS_VISITED : BARREN_PARTITIONS_VISITED))
+		if (visited >= (busy || claim->found ? BARREN_WHILE_BUSY : BARREN_WHILE_IDLE))
 		{
 			unfinished = true;
 			return;
@@ -642,7 +701,8 @@ claim_from_partitions(Claim *claim, PawlLimits *limits, int32 queue_id)
 		if (over && round->served == 0)
 		{
 			round->under_way = false;
-			round->settled = round->arming == pawl_arming() ? round->arming : 0;
+			round->settled = round->arming == pawl_arming() && !round->skipped ? round->arming : 0;
+			unfinished |= round->skipped;
 			return;
 		}
 		if (over)
@@ -651,19 +711,25 @@ claim_from_partitions(Claim *claim, PawlLimits *limits, int32 queue_id)
 			begin_round(round);
 			continue;
 		}
-		visited++;
 		key = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
 		key_datum = CStringGetTextDatum(key);
+		began = GetCurrentTimestamp();
+		resting = rests(queue_id, key);
 		first_start = DatumGetBool(column(0, 2, &isnull));
 		if (limits != NULL)
 		{
 			int			room = limits->partition_concurrency < 0 ? share : limits->partition_concurrency - DatumGetInt32(column(0, 3, &isnull));
 
 			limit = Min(share, room);
-			if (limit > 0 && !limits->open)
+			if (limit > 0 && !limits->open && !resting)
 			{
-				if ((first_start && limits->slot_in > 0) || !probe(claim, partition_probe_plan, queue_id, key_datum, 0))
+				if (first_start && limits->slot_in > 0)
 					limit = 0;
+				else if (!probe(claim, partition_probe_plan, queue_id, key_datum, 0))
+				{
+					found_barren(queue_id, key, began);
+					limit = 0;
+				}
 				/* This partition once more, by the snapshots that count. */
 				else if (pawl_open_gate(limits, claim->worker, claim->left))
 					continue;
@@ -680,10 +746,19 @@ claim_from_partitions(Claim *claim, PawlLimits *limits, int32 queue_id)
 			}
 		}
 		strlcpy(round->cursor, key, sizeof(round->cursor));
+		if (limit > 0 && resting)
+		{
+			round->skipped = true;
+			limit = 0;
+		}
+		visited += limit <= 0;
 		if (limit <= 0)
 			continue;
 		taken = take(claim, limits, limits == NULL ? free_plans.partition : limited_plans.partition, queue_id, key_datum, false, 0, limit);
 		round->served += taken.count > 0;
+		visited += taken.count == 0;
+		if (taken.count == 0)
+			found_barren(queue_id, key, began);
 	}
 }
 
@@ -1080,6 +1155,7 @@ pawl_claim_workflows_1_0(PG_FUNCTION_ARGS)
 		if (claim.limits[i].limited && claim.limits[i].room > 0)
 			pawl_hand_on_room(claim.limits[i].queue_id);
 	}
+	busy = claim.found;
 	if (claim.left == 0)
 		pawl_hand_on();
 	if (polled && claim.left < asked && pawl_shared != NULL)

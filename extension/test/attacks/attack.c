@@ -260,7 +260,7 @@ bool
 worker_wait(Worker *worker, long timeout_ms, bool *woken)
 {
 	char		timeout[24];
-	const char *values[1] = {timeout};
+	const char *values[1] = {timeout_ms == AS_FOUND ? NULL : timeout};
 	PGresult   *result;
 	bool		good;
 

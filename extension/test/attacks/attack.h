@@ -71,6 +71,8 @@ extern void worker_claim(Worker *worker, int at_most, Claim *claim);
 
 /* False: an answer was an error, as after a cancel request. */
 extern bool worker_arm(Worker *worker, long *timeout_ms);
+/* As long as the claim after a wait that ran out has found. */
+#define AS_FOUND (-2)
 extern bool worker_wait(Worker *worker, long timeout_ms, bool *woken);
 
 /* Number of refused entries. */

@@ -53,25 +53,27 @@ work(unsigned seed)
 	worker_open(&self[0], "{a}", NULL);
 	run(self->protocol, "SET pawl.poll_interval = 0");
 	heartbeats_start(self, 1);
-	for (;;)
+	for (bool woken = true;;)
 	{
 		Claim		claim;
 		Claim		part = {0};
-		long		timeout;
+		long		timeout = 0;
 
+		/* After a wait that ran out this arms the session too. */
 		worker_claim(self, 1 + random_below(&seed, 20), &claim);
-		if (claim.count == 0)
+		if (claim.count == 0 && woken)
 		{
 			if (!worker_arm(self, &timeout))
 				give_up("arming failed: %s", PQerrorMessage(self->protocol));
 			worker_claim(self, 20, &claim);
-			if (claim.count == 0)
-			{
-				if (!worker_wait(self, timeout, NULL))
-					give_up("waiting failed: %s", PQerrorMessage(self->protocol));
-				continue;
-			}
 		}
+		if (claim.count == 0)
+		{
+			if (!worker_wait(self, woken ? timeout : AS_FOUND, &woken))
+				give_up("waiting failed: %s", PQerrorMessage(self->protocol));
+			continue;
+		}
+		woken = true;
 		sleep_us(random_below(&seed, 8000));
 		/* Some are handed back, some park for a moment; a worker that has ended is refused. */
 		for (int i = 0; i < claim.count; i++)
