@@ -1,22 +1,16 @@
 import Glibc
 
 extension OperatorSession {
-    /// What the database finds wrong with itself, and with this session's role and program: severity, finding, object, message, cure.
-    package func diagnose(programVersion: String) throws(OperatorError) -> OperatorRows {
+    /// What the database finds wrong with itself, and with this session's role: severity, finding, object, message, cure.
+    package func diagnose() throws(OperatorError) -> OperatorRows {
         try rows(
             """
-            SELECT f.* FROM (
-                SELECT * FROM pawl.diagnose()
-                UNION ALL
-                SELECT 'warning', 'other_release', w.worker_name, format('worker "%s" is of release %s, and this program of %s', w.worker_name, w.version, $1::text),
-                    'Install one release everywhere, and: systemctl restart pawld@NAME'
-                FROM pawl.workers w WHERE w.ended_at IS NULL AND w.version <> $1::text
-                UNION ALL
-                SELECT 'note', 'limited_role', current_user, format('role %I may look, and cannot cancel, pause or mend anything', current_user),
-                    format('SELECT pawl.grant_access(%L, ''operate'');', current_user)
-                WHERE NOT has_function_privilege('pawl.release_hold(text)', 'EXECUTE')) f
-            ORDER BY array_position(ARRAY['error', 'warning', 'note'], f.severity), f.finding, f.object
-            """, programVersion)
+            SELECT * FROM pawl.diagnose()
+            UNION ALL
+            SELECT 'note', 'limited_role', current_user, format('role %I may look, and cannot cancel, pause or mend anything', current_user),
+                format('SELECT pawl.grant_access(%L, ''operate'');', current_user)
+            WHERE NOT has_function_privilege('pawl.release_hold(text)', 'EXECUTE')
+            """)
     }
 
     /// Who and where this session is, and what its role may do.

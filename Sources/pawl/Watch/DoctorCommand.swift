@@ -17,7 +17,9 @@ struct DoctorCommand: OperatorCommand {
         let clock = try session.clockDifference()
         let place = try session.surroundings().adding("pawl_version", .text(Release.current))
             .adding("clock_ahead_ms", .number("\(clock.ahead / 1000)"))
-        let findings = try session.diagnose(programVersion: Release.current) + Self.findings(clock)
+        // A role that may operate and not observe cannot see the workers.
+        let workers = try? session.workers(ended: false)
+        let findings = try session.diagnose() + Self.findings(clock) + (workers.map(Self.findings) ?? [])
         if screen.json {
             print(place.adding("findings", .json("[" + findings.map(\.json).joined(separator: ", ") + "]")).json)
         } else {
@@ -42,6 +44,17 @@ struct DoctorCommand: OperatorCommand {
                 "cure": .text("timedatectl set-ntp true"),
             ]
         ]
+    }
+
+    private static func findings(_ workers: OperatorRows) -> [OperatorRow] {
+        workers.filter { $0["version"].text != Release.current }.map { worker in
+            let (name, version) = (worker["worker_name"].text ?? "", worker["version"].text ?? "")
+            return [
+                "severity": .text("warning"), "finding": .text("other_release"), "object": .text(name),
+                "message": .text("worker \"\(name)\" is of release \(version), and this program of \(Release.current)"),
+                "cure": .text("Install one release everywhere, and: systemctl restart pawld@NAME"),
+            ]
+        }
     }
 
     private static func tell(_ finding: OperatorRow, _ screen: Screen) {
