@@ -77,9 +77,12 @@ struct TailCommand: OperatorCommand {
     }
 
     private func line(_ row: OperatorRow, _ screen: Screen) -> String {
-        let time = row["at"].microseconds.map { OperatorValue.iso($0 / 1000 * 1000) } ?? ""
+        // With its zeros, so that what follows stands in a column.
+        let time = row["at"].microseconds ?? 0
+        let milliseconds = String(time / 1000 % 1000 + 1000).dropFirst()
+        let moment = "\(OperatorValue.iso(time / 1_000_000 * 1_000_000).dropLast()).\(milliseconds)Z"
         let status = screen.text(row["status"])
-        var words = [screen.styled(time.padded(to: 24), .faint)]
+        var words = [screen.styled(moment, .faint)]
         switch row["event"].text {
         case "enqueued": words += ["enqueued".padded(to: 9)]
         default: words += [screen.styled(status.padded(to: 9), .of(status))]
