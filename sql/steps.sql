@@ -3,7 +3,7 @@
 
 CREATE FUNCTION pawl.get_recorded_steps(worker_id uuid, workflow_keys bigint[], epochs integer[], after_key bigint, after_name text, max_bytes bigint)
 RETURNS TABLE (workflow_key bigint, step_number integer, step_name text, kind text, status text, output jsonb, error jsonb, attempts integer,
-    due_in bigint)
+    due_in bigint, started_at timestamptz)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET enable_seqscan = off SET enable_bitmapscan = off AS $$
 #variable_conflict use_column
 DECLARE
@@ -23,10 +23,11 @@ BEGIN
         WHERE w.workflow_key = ANY (workflow_keys) AND w.claimed_by = get_recorded_steps.worker_id AND w.epoch = a.epoch;
     FOREACH own_key IN ARRAY owned LOOP
         CONTINUE WHEN own_key < after_key;
-        FOR workflow_key, step_number, step_name, kind, status, output, error, attempts, due_in IN
+        FOR workflow_key, step_number, step_name, kind, status, output, error, attempts, due_in, started_at IN
             SELECT s.workflow_key, s.step_number, s.step_name, s.kind, s.status, s.output, s.error, s.attempts,
                 CASE WHEN s.status IN ('waiting', 'retrying') AND isfinite(s.due_at)
-                    THEN (extract(epoch FROM s.due_at - clock_timestamp()) * 1000000)::bigint END
+                    THEN (extract(epoch FROM s.due_at - clock_timestamp()) * 1000000)::bigint END,
+                CASE WHEN s.status = 'retrying' THEN coalesce(s.started_at, clock_timestamp()) END
             FROM pawl.workflow_step s
             WHERE s.workflow_key = own_key AND s.step_name > CASE WHEN own_key = after_key THEN after_name ELSE '' END
             ORDER BY s.step_name
@@ -51,7 +52,8 @@ worker_id, workflow_keys, epochs: as claimed; workflows that this worker does no
 after_key, after_name: the last row of the page before, NULL for the first page.
 max_bytes: a page ends with the row whose outputs and errors reach this many bytes, so it has at least one row while any is left.
 Result: status is succeeded, failed, waiting (a wait that is not over) or retrying (an attempt failed, with its error). due_in: of the last two, in how
-many microseconds from now it is over or tried again by itself; negative: since then; NULL: never.';
+many microseconds from now it is over or tried again by itself; negative: since then; NULL: never. started_at: of one that is retrying, when its first
+attempt began.';
 
 CREATE FUNCTION pawl.check_payloads(payloads jsonb[]) RETURNS void LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$

@@ -31,7 +31,11 @@ package final class MemoryDatabase: Sendable {
         func recorded(at now: Int64) -> RecordedStep {
             switch status {
             case .waiting: RecordedStep(name: name, number: number, kind: kind, state: .waiting(dueIn: dueAt.map { $0 - now }))
-            case .retrying: RecordedStep(name: name, number: number, kind: kind, state: .retrying(attempts: attempts, dueIn: (dueAt ?? now) - now))
+            case .retrying:
+                RecordedStep(
+                    name: name, number: number, kind: kind,
+                    state: .retrying(
+                        attempts: attempts, dueIn: (dueAt ?? now) - now, startedAt: startedAt, failure: outcome?.failure ?? WorkflowError(decoding: [])))
             case .succeeded, .failed: RecordedStep(name: name, number: number, kind: kind, outcome: outcome ?? .success(Array("null".utf8)))
             }
         }

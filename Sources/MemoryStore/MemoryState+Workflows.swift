@@ -137,7 +137,7 @@ extension MemoryDatabase.State {
             case .succeeded, .failed: return existing.epoch == record.fence.epoch ? .alreadyRecorded : .fenced
             case .retrying:
                 // The answer to the same attempt was lost.
-                if existing.epoch == record.fence.epoch, existing.attempts >= record.attempts { return .alreadyRecorded }
+                if record.retryIn != nil, existing.epoch == record.fence.epoch, existing.attempts >= record.attempts { return .alreadyRecorded }
             case .waiting: break
             }
         }

@@ -46,7 +46,11 @@ package struct WorkflowHistory: Sendable {
             let state: RecordedStep.State =
                 switch status {
                 case "waiting": .waiting(dueIn: nil)
-                case "retrying": .retrying(attempts: Int32(clamping: step["attempts"]?.integer ?? 1), dueIn: 0)
+                case "retrying":
+                    // No time is up in a replay.
+                    .retrying(
+                        attempts: Int32(clamping: step["attempts"]?.integer ?? 1), dueIn: 0, startedAt: .max,
+                        failure: WorkflowError(decoding: (step["error"] ?? .null).bytes))
                 case "failed": .done(.failure(WorkflowError(decoding: (step["error"] ?? .null).bytes)))
                 default: .done(.success((step["output"] ?? .null).bytes))
                 }

@@ -10,13 +10,13 @@ package struct RunID: Hashable, Sendable {
 enum RunCall: Sendable {
     /// A body runs: with an isolation level in a transaction.
     case begin(ScopeID, StepRecord, IsolationLevel?, RetryPolicy)
-    /// It runs once an earlier attempt's back-off is over.
+    /// It runs once the back-off is over that came after the attempt of that record.
     case backOff(ScopeID, StepRecord, IsolationLevel?, RetryPolicy, dueIn: Int64, CallReceiver)
     case endStep(ScopeID, StepRecord, RetryPolicy, CallReceiver)
     case execute(ScopeID, SQLStatement, CallReceiver)
     /// A statement that no server can take: fails like one that the server refused.
     indirect case refusedStatement(ScopeID, WorkflowError, CallReceiver)
-    case endTransaction(ScopeID, Outcome, isFinal: Bool, CallReceiver)
+    case endTransaction(ScopeID, Outcome, RetryPolicy, CallReceiver)
     case query(ScopeID, StepRecord, SQLStatement, CallReceiver)
     case perform(ScopeID, DurableCall, CallReceiver)
     case offer(ScopeID, index: Int, Outcome)

@@ -61,11 +61,17 @@ extension EngineStateMachine {
             runs[slot].limits[place].attempt = 0
             actions.effects.append(.interruptStep(owner.run, owner.scope))
         } else if isStep, let place = runs[slot].backOffs.firstIndex(where: { $0.scope == owner.scope && $0.isRecorded }) {
-            // In the middle of a back-off: its last failure was the last.
-            var record = runs[slot].backOffs.remove(at: place).record
-            record.retryIn = nil
-            endStep(owner.scope, record, .never, slot)
+            let record = runs[slot].backOffs.remove(at: place).record
+            endBackOff(owner.scope, record, slot)
         }
+    }
+
+    /// In a back-off the time of all attempts is up: the last failure was the last.
+    private mutating func endBackOff(_ scope: ScopeID, _ record: StepRecord, _ slot: Int) {
+        var record = record
+        record.retryIn = nil
+        record.endsBackOff = true
+        endStep(scope, record, .never, slot)
     }
 
     /// The outcome of an attempt: recorded, or, when it failed and may be tried again, recorded as such and followed by a back-off.
@@ -106,10 +112,11 @@ extension EngineStateMachine {
         _ actions: inout Actions
     ) {
         runs[slot].outstanding.append((scope, receiver))
-        var record = record
-        record.attempts -= 1
+        if let timeout = policy.timeout, timeout <= dueIn { return endBackOff(scope, record, slot) }
         runs[slot].backOffs.append(
-            BackOff(scope: scope, record: record, isolation: isolation, policy: policy, token: newToken(), isRecorded: true, dueIn: dueIn, isResumed: true))
+            BackOff(
+                scope: scope, record: record, isolation: isolation, policy: policy.after(dueIn), token: newToken(), isRecorded: true, dueIn: dueIn,
+                isResumed: true))
         startBackOff(runs[slot].backOffs.count - 1, slot, &actions)
     }
 

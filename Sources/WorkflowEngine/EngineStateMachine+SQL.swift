@@ -74,11 +74,13 @@ extension EngineStateMachine {
     }
 
     mutating func endTransaction(
-        _ scope: ScopeID, _ outcome: Outcome, isFinal: Bool, _ receiver: CallReceiver, _ slot: Int, _ actions: inout Actions
+        _ scope: ScopeID, _ outcome: Outcome, _ policy: RetryPolicy, _ receiver: CallReceiver, _ slot: Int, _ actions: inout Actions
     ) {
         let owner = ScopeOfRun(run: id(slot), scope: scope)
         runs[slot].outstanding.append((scope, receiver))
         guard var transaction = transactions[owner] else { return answer(scope, of: slot, .stopped, &actions) }
+        transaction.policy = policy
+        transactions[owner] = transaction
         // A body that caught a failed statement's error cannot commit: the transaction is over for the server too.
         let failure: WorkflowError? =
             switch (transaction.failure, outcome) {
@@ -89,11 +91,10 @@ extension EngineStateMachine {
         if let failure {
             actions.requests.append(.rollback(transaction: transaction.request))
             if failure.isTransient, transaction.failure != nil {
-                transactions[owner] = transaction
                 return retry(owner, failure, slot, &actions)
             }
             // What PostgreSQL said is final, unless it may be otherwise another time.
-            return recordFailure(owner, failure, isFinal: isFinal || transaction.failure.map { !$0.mayPass } ?? false, slot)
+            return recordFailure(owner, failure, isFinal: transaction.failure.map { !$0.mayPass } ?? false, slot)
         }
         let request = newRequest()
         transaction.state = .committing

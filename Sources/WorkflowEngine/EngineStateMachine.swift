@@ -269,8 +269,7 @@ struct EngineStateMachine {
             endStep(scope, record, policy, slot)
         case .execute(let scope, let statement, let receiver): execute(scope, statement, receiver, slot, &actions)
         case .refusedStatement(let scope, let error, let receiver): refuseStatement(scope, error, receiver, slot, &actions)
-        case .endTransaction(let scope, let outcome, let isFinal, let receiver):
-            endTransaction(scope, outcome, isFinal: isFinal, receiver, slot, &actions)
+        case .endTransaction(let scope, let outcome, let policy, let receiver): endTransaction(scope, outcome, policy, receiver, slot, &actions)
         case .query(let scope, let record, let statement, let receiver): query(scope, record, statement, receiver, slot, &actions)
         case .perform(let scope, let call, let receiver): perform(scope, call, receiver, slot)
         case .offer(let scope, let index, let outcome): offer(scope, index: index, outcome, slot)

@@ -26,11 +26,20 @@ package final class RetryPolicy: Sendable {
 
     var hasTimeout: Bool { attemptTimeout != nil || timeout != nil }
 
-    /// Microseconds before the attempt after that many: full jitter below a cap that grows by the factor. nil: there is none.
+    /// The same, where of the time for all attempts so much is over.
+    func after(_ elapsed: Int64) -> RetryPolicy {
+        guard let timeout else { return self }
+        return RetryPolicy(
+            maxAttempts: maxAttempts, initialInterval: initialInterval, maximumInterval: maximumInterval, factor: factor,
+            attemptTimeout: attemptTimeout ?? 0, timeout: max(1, timeout - max(0, elapsed)))
+    }
+
+    /// Microseconds before the attempt after that many: full jitter below a cap that grows by the factor. nil: there is none, or it would come too late.
     func interval(after attempts: Int32, using random: inout SplitMix64) -> Int64? {
         guard attempts < maxAttempts else { return nil }
         var cap = Double(initialInterval)
         for _ in 1..<max(1, min(attempts, 64)) { cap = min(cap * factor, Double(maximumInterval)) }
-        return Int64(min(cap, Double(maximumInterval)) * Double.random(in: 0...1, using: &random))
+        let interval = Int64(min(cap, Double(maximumInterval)) * Double.random(in: 0...1, using: &random))
+        return interval < timeout ?? .max ? interval : nil
     }
 }

@@ -28,8 +28,8 @@ struct ScopeTree {
 
     enum Begun {
         case execute
-        /// The next attempt begins after so many microseconds from the claim.
-        case backingOff(dueIn: Int64)
+        /// The next attempt begins after so many microseconds from the claim; the last one failed so.
+        case backingOff(dueIn: Int64, after: WorkflowError)
         case recorded(Outcome)
         /// Nothing is recorded, and nothing new begins: the workflow is being cancelled.
         case cancelled
@@ -112,12 +112,16 @@ struct ScopeTree {
                 open.number = step.number
                 scopes[index].open = open
                 return .execute
-            case .retrying(let attempts, let dueIn):
+            case .retrying(let attempts, let dueIn, let startedAt, let failure):
+                // The time that compensations have together counts anew in each run.
+                let startedAt = kind == .compensation ? open.startedAt : startedAt
+                let isTimeUp = policy.timeout.map { open.startedAt - startedAt >= $0 } ?? false
                 open.number = step.number
                 open.attempt = attempts &+ 1
-                if dueIn > 0 { open.call = .waiting }
+                open.startedAt = startedAt
+                if dueIn > 0 || isTimeUp { open.call = .waiting }
                 scopes[index].open = open
-                return dueIn > 0 ? .backingOff(dueIn: dueIn) : .execute
+                return dueIn > 0 || isTimeUp ? .backingOff(dueIn: dueIn, after: failure) : .execute
             }
         }
         if recordedOnly { return .cancelled }

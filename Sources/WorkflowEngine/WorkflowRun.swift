@@ -127,12 +127,16 @@ package final class WorkflowRun: @unchecked Sendable {  // what changes is behin
             case .execute:
                 guard isolation != nil || policy.hasTimeout, let open = state.scopes.openStep(in: scope) else { return (.execute, nil) }
                 state.posted += 1
-                return (.execute, .begin(scope, record(open, state), isolation, policy))
-            case .backingOff(let dueIn):
+                return (.execute, .begin(scope, record(open, state), isolation, remaining(policy, of: open)))
+            case .backingOff(let dueIn, let failure):
                 guard let open = state.scopes.openStep(in: scope) else { return (.stopped, nil) }
                 state.posted += 1
                 let left = dueIn - Int64(clamping: (clock.monotonic() &- claimedAt) / 1000)
-                return (.pending, .backOff(scope, record(open, state), isolation, policy, dueIn: max(0, left), receiver))
+                var last = record(open, state)
+                last.attempts -= 1
+                last.outcome = .failure(failure)
+                // At least the microsecond that a policy keeps when its time is up.
+                return (.pending, .backOff(scope, last, isolation, remaining(policy, of: open), dueIn: max(1, left), receiver))
             case .recorded(let outcome): return (.recorded(outcome), nil)
             case .cancelled:
                 state.wasToldCancelled = true
@@ -160,11 +164,10 @@ package final class WorkflowRun: @unchecked Sendable {  // what changes is behin
                 if error.step == nil { error.step = open.path }
                 record.outcome = .failure(error.attempted(open.attempt))
             }
-            let isFinal = isFinal || !isStorable
+            let policy = isFinal || !isStorable ? RetryPolicy.never : remaining(open.policy, of: open)
             return .success(
                 open.isolation != nil
-                    ? .endTransaction(scope, record.outcome, isFinal: isFinal, receiver)
-                    : .endStep(scope, record, isFinal ? .never : open.policy, receiver))
+                    ? .endTransaction(scope, record.outcome, policy, receiver) : .endStep(scope, record, policy, receiver))
         }
     }
 
@@ -392,6 +395,9 @@ package final class WorkflowRun: @unchecked Sendable {  // what changes is behin
     }
 
     // MARK: -
+
+    /// With what is left of the time for all attempts: the first one may have begun in an earlier run.
+    private func remaining(_ policy: RetryPolicy, of open: ScopeTree.OpenStep) -> RetryPolicy { policy.after(clock.wall() - open.startedAt) }
 
     private func record(_ open: ScopeTree.OpenStep, _ state: State) -> StepRecord {
         StepRecord(

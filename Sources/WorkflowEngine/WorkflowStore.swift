@@ -99,6 +99,7 @@ package enum StepKind: String, Sendable, CaseIterable {
 package enum Outcome: Sendable, Equatable {
     case success(JSONBytes)
     indirect case failure(WorkflowError)
+    package var failure: WorkflowError? { if case .failure(let error) = self { error } else { nil } }
 }
 
 package struct RecordedStep: Sendable {
@@ -106,8 +107,9 @@ package struct RecordedStep: Sendable {
         case done(Outcome)
         /// A wait that is not over; microseconds until it is by itself, by the database's clock.
         case waiting(dueIn: Int64?)
-        /// Attempts made so far, and microseconds until the next one.
-        case retrying(attempts: Int32, dueIn: Int64)
+        /// Attempts made so far, microseconds until the next one, when the first one began (since 1970-01-01T00:00:00Z, by its worker's clock), and what
+        /// the last one failed with.
+        indirect case retrying(attempts: Int32, dueIn: Int64, startedAt: Int64, failure: WorkflowError)
     }
     /// The full path: `left/a`, `charge[42]/reserve#2`.
     package var name: String
@@ -141,6 +143,8 @@ package struct StepRecord: Sendable {
     package var attempts: Int32 = 1
     /// Not over yet: recorded as `retrying`, the next attempt after so many microseconds. The outcome is a failure.
     package var retryIn: Int64?
+    /// It takes the place of its last attempt's record: the time of all attempts was up before there was another.
+    package var endsBackOff = false
     /// The run knows that the workflow is being cancelled, and this belongs to its end (a compensation). Otherwise a step of a workflow whose
     /// cancellation was asked for is refused (`cancelled`).
     package var cancelling = false

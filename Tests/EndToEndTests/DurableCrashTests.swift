@@ -25,6 +25,16 @@ extension EndToEnd {
             }
         }
 
+        /// The back-off after the first attempt would outlast the time of all: what that failed with is what the step fails with.
+        @Test func noTimeIsLeftForAnotherAttempt() async throws {
+            let bank = try Bank.ofScripts()
+            let expected = try await bank.survive(["before-record", "after-record", "before-complete"]) { group in
+                try bank.run("\(group)/w", "try step a fail=9 retry=9,3600000000,3600000000 total=300000")
+            }
+            #expect(expected == "w succeeded [{\"error\": \"asked\"}]\n    a step failed 1 asked", "\(expected)")
+            #expect(try Set(bank.effects().map { $0.split(separator: " ").dropFirst().joined(separator: " ") }) == ["a 1"])
+        }
+
         @Test func sleeps() async throws {
             let bank = try Bank.ofScripts()
             let expected = try await bank.survive(

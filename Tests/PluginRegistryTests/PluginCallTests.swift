@@ -77,7 +77,9 @@ import WorkflowEngine
     }
 
     @Test func aBackOffOfAnEarlierRunIsWaitedFor() throws {
-        let recorded = RecordedStep(name: "a", number: 1, kind: "step", state: .retrying(attempts: 2, dueIn: 20_000))
+        let recorded = RecordedStep(
+            name: "a", number: 1, kind: "step",
+            state: .retrying(attempts: 2, dueIn: 20_000, startedAt: 0, failure: WorkflowError(code: "asked", type: "t", message: "m")))
         let store = try run("step a fail=2 retry=3,1000,1000", recorded: [recorded])
         #expect(store.outputs == ["[3]"])
         #expect(store.records.map(\.attempts) == [3])

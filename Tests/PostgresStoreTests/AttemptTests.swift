@@ -27,11 +27,12 @@ extension StoreSuites {
             #expect(try await fixture.write(steps: [claimed[0].attempt(2, retryIn: 120_000_000)]) == .init())
             fixture.send(.release([claimed[0].fence]))
             let again = try await fixture.claimAll(1)[0]
-            guard case .retrying(let attempts, let dueIn)? = again.recordedSteps.first(where: { $0.name == "s" })?.state else {
+            guard case .retrying(let attempts, let dueIn, let startedAt, let failure)? = again.recordedSteps.first(where: { $0.name == "s" })?.state else {
                 Issue.record("\(again.recordedSteps)")
                 return
             }
             #expect(attempts == 2 && dueIn > 110_000_000 && dueIn <= 120_000_000)
+            #expect(failure.code == "busy" && startedAt == claimed[0].step().startedAt)
             var outcome = again.step()
             outcome.attempts = 3
             #expect(try await fixture.write(steps: [outcome]) == .init())

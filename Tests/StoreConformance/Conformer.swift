@@ -90,25 +90,24 @@ package final class Conformer {
     /// nil: recorded.
     @discardableResult
     package func record(
-        _ run: Run, _ name: String, _ outcome: Outcome, kind: StepKind = .step, attempts: Int32 = 1, retryIn: Int64? = nil, cancelling: Bool = false
+        _ run: Run, _ name: String, _ outcome: Outcome, kind: StepKind = .step, attempts: Int32 = 1, retryIn: Int64? = nil, endsBackOff: Bool = false,
+        cancelling: Bool = false
     ) async throws -> Refusal? {
         let number = run.number(name)
         // What the new run finds recorded it does not do again.
         let isMissing = {
             switch run.recorded(name)?.state {
             case .done: false
-            case .retrying(let made, _): made < attempts
+            case .retrying(let made, _, _, _): made < attempts || endsBackOff
             case .waiting, nil: true
             }
         }
         let refusal = try await writing(redo: isMissing) {
-            try await $0.write(
-                steps: [
-                    StepRecord(
-                        fence: run.fence, name: name, number: number, kind: kind, outcome: outcome, startedAt: 1_700_000_000_000_000, attempts: attempts,
-                        retryIn: retryIn, cancelling: cancelling)
-                ], ends: []
-            ).steps[0]
+            var record = StepRecord(
+                fence: run.fence, name: name, number: number, kind: kind, outcome: outcome, startedAt: 1_700_000_000_000_000, attempts: attempts,
+                retryIn: retryIn, cancelling: cancelling)
+            record.endsBackOff = endsBackOff
+            return try await $0.write(steps: [record], ends: []).steps[0]
         }
         return refusal ?? nil
     }

@@ -193,7 +193,7 @@ import Testing
 
     @Test func anAttemptWhoseTimeIsUpIsInterruptedOnceAndTheTimeOfAllEndsTheRetries() throws {
         var t = started("w1")
-        let policy = RetryPolicy(maxAttempts: 5, attemptTimeout: 1000, timeout: 5000)
+        let policy = RetryPolicy(maxAttempts: 5, initialInterval: 1000, attemptTimeout: 1000, timeout: 5000)
         expect(t.after(t.call("w1", .begin(0, t.record("w1", "pay"), nil, policy))), "schedule step time /0", "schedule attempt time /0")
         let (step, attempt) = (t.timers[0], t.timers[1])
         expect(t.after(.timer(attempt)), "interrupt step w1/0")
@@ -210,13 +210,13 @@ import Testing
     @Test func aBackOffOfAnEarlierRunGoesOn() throws {
         var t = started("w1")
         var record = t.record("w1", "pay", .failure(WorkflowError(code: "down", type: "t", message: "m")), kind: .transaction)
-        record.attempts = 3
+        record.attempts = 2
         expect(
             t.after(t.call("w1", .backOff(0, record, .readCommitted, .standard, dueIn: 2_000_000, Transcript.receiver))), "schedule back-off /0",
             "waits w1/0", "rest w1", "schedule rest")
         let lines = t.after(.timer(try #require(t.timers.first)))
         #expect(lines.contains("begin#1 1") && lines.contains("answer w1/0 execute"))
-        _ = t.after(t.call("w1", .endTransaction(0, .success([0x31]), isFinal: false, Transcript.receiver)))
+        _ = t.after(t.call("w1", .endTransaction(0, .success([0x31]), .standard, Transcript.receiver)))
         guard case .commit(_, _, let committed)? = t.lastRequests.last else { return #expect(Bool(false)) }
         #expect(committed.attempts == 3)
     }
@@ -230,7 +230,7 @@ import Testing
                 _ = t.after(.store(.executed(RequestID(2), .failure(WorkflowError(code: code, type: "t", message: "m")))))
             }
             _ = t.after(
-                t.call("w1", .endTransaction(0, .failure(WorkflowError(code: "thrown", type: "t", message: "m")), isFinal: false, Transcript.receiver)))
+                t.call("w1", .endTransaction(0, .failure(WorkflowError(code: "thrown", type: "t", message: "m")), .standard, Transcript.receiver)))
             guard case .write(_, let steps, _)? = t.lastRequests.last else { return #expect(Bool(false), "\(code ?? "thrown")") }
             #expect((steps[0].retryIn == nil) == isFinal, "\(code ?? "thrown")")
         }

@@ -254,6 +254,38 @@ import WorkflowTestSupport
         #expect(point > 6)
     }
 
+    /// The time for all attempts goes on while nobody makes one: the run is parked, or its worker died.
+    @Test(arguments: [false, true], [nil, 3, 1000]) func theTimeOfAllAttemptsOutlivesARun(parks: Bool, crashAfter: Int?) {
+        let clock = ManualClock(now: 1_000_000_000_000)
+        let database = MemoryDatabase(clock: clock.engineClock)
+        database.enqueue("main", id: "main")
+        let policy = RetryPolicy(maxAttempts: 1000, initialInterval: 20_000_000, maximumInterval: 20_000_000, timeout: 100_000_000)
+        let attempts = Locked(0)
+        for life in 0..<2 where database.unfinished > 0 {
+            let worker = TestWorker(
+                database, configuration: EngineConfiguration(concurrency: 1, parkAfter: parks ? .zero : .seconds(3600), seed: 1), manualClock: clock,
+                handlers: [
+                    "main": { workflow in
+                        try workflow.step("s", retry: policy) {
+                            attempts.withLock { $0 += 1 }
+                            throw HandlerFailure("down")
+                        }
+                        return Self.text("1")
+                    }
+                ])
+            // Written as an attempt, or as the last one.
+            worker.store.crash = { point in life == 0 && point.side == .after && attempts.withLock { $0 == crashAfter } }
+            worker.runToEnd()
+            worker.die()
+            if crashAfter == 3, life == 0 { clock.advance(to: clock.now + 30_000_000) }
+        }
+        let step = database.workflow("main").steps["s"]
+        #expect(database.workflow("main").outcome?.failure?.code == "down")
+        #expect(step?.status == .failed && step?.attempts == Int32(attempts.withLock { $0 }))
+        let time = (step?.completedAt ?? 0) - (step?.startedAt ?? 0)
+        #expect(time > 80_000_000 && time <= 100_000_000, "\(time)")
+    }
+
     @Test func aFunctionRunsOnceWithItsEnd() {
         var point = 1
         while true {

@@ -364,7 +364,7 @@ private let bad = WorkflowError(code: "bad", type: "t", message: "m")
         let statement = SQLStatement(sql: "s", parameters: [])
         expect(t.after(t.call("w1", .execute(0, statement, Transcript.receiver))), "execute#2 in #1")
         expect(t.after(.store(.executed(RequestID(2), .success([])))), "answer w1/0 value")
-        expect(t.after(t.call("w1", .endTransaction(0, .success([0x31]), isFinal: false, Transcript.receiver))), "commit#3 of #1 pay")
+        expect(t.after(t.call("w1", .endTransaction(0, .success([0x31]), .never, Transcript.receiver))), "commit#3 of #1 pay")
         expect(t.after(.store(.transactionEnded(RequestID(3), .committed))), "answer w1/0 value")
         #expect(t.machine.statistics.steps == 1)
         #expect(t.machine.transactions.isEmpty && t.machine.requests.isEmpty)
@@ -375,7 +375,7 @@ private let bad = WorkflowError(code: "bad", type: "t", message: "m")
         _ = t.after(.start(maximumPayload: 1000))
         _ = t.claimed("w1")
         _ = t.after(t.call("w1", .begin(0, t.record("w1", "pay", kind: .transaction), .readCommitted, .never)))
-        expect(t.after(t.call("w1", .endTransaction(0, .failure(bad), isFinal: false, Transcript.receiver))), "rollback #1", "write#2 1:pay!")
+        expect(t.after(t.call("w1", .endTransaction(0, .failure(bad), .never, Transcript.receiver))), "rollback #1", "write#2 1:pay!")
         expect(t.after(written(2)), "answer w1/0 failure bad")
     }
 
@@ -389,7 +389,7 @@ private let bad = WorkflowError(code: "bad", type: "t", message: "m")
         _ = t.after(t.call("w1", .execute(0, statement, Transcript.receiver)))
         expect(t.after(.store(.executed(RequestID(2), .failure(WorkflowError(code: "23505", type: "", message: ""))))), "answer w1/0 failure 23505")
         expect(t.after(t.call("w1", .execute(0, statement, Transcript.receiver))), "answer w1/0 failure 25P02")
-        expect(t.after(t.call("w1", .endTransaction(0, .success([0x31]), isFinal: false, Transcript.receiver))), "rollback #1", "write#3 1:pay!")
+        expect(t.after(t.call("w1", .endTransaction(0, .success([0x31]), .never, Transcript.receiver))), "rollback #1", "write#3 1:pay!")
         expect(t.after(written(3)), "answer w1/0 failure 23505")
     }
 
@@ -410,14 +410,14 @@ private let bad = WorkflowError(code: "bad", type: "t", message: "m")
             var rollback: [String] = []
             if place == "commit" {
                 expect(
-                    t.after(t.call("w1", .endTransaction(0, .success([0x31]), isFinal: false, Transcript.receiver))), "commit#\(request) of #\(transaction) pay"
+                    t.after(t.call("w1", .endTransaction(0, .success([0x31]), .never, Transcript.receiver))), "commit#\(request) of #\(transaction) pay"
                 )
                 lines = t.after(.store(.transactionEnded(RequestID(request), .retry(conflict))))
             } else {
                 expect(t.after(t.call("w1", .execute(0, statement, Transcript.receiver))), "execute#\(request) in #\(transaction)")
                 expect(t.after(.store(.executed(RequestID(request), .failure(conflict)))), "answer w1/0 failure \(code)")
                 // Whatever the body makes of it.
-                lines = t.after(t.call("w1", .endTransaction(0, attempt == 2 ? .success([0x31]) : .failure(bad), isFinal: false, Transcript.receiver)))
+                lines = t.after(t.call("w1", .endTransaction(0, attempt == 2 ? .success([0x31]) : .failure(bad), .never, Transcript.receiver)))
                 rollback = ["rollback #\(transaction)"]
             }
             request += 1
@@ -438,7 +438,7 @@ private let bad = WorkflowError(code: "bad", type: "t", message: "m")
         _ = t.after(.start(maximumPayload: 1000))
         _ = t.claimed("w1")
         _ = t.after(t.call("w1", .begin(0, t.record("w1", "pay", kind: .transaction), .readCommitted, .never)))
-        _ = t.after(t.call("w1", .endTransaction(0, .success([0x31]), isFinal: false, Transcript.receiver)))
+        _ = t.after(t.call("w1", .endTransaction(0, .success([0x31]), .never, Transcript.receiver)))
         expect(t.after(.store(.transactionEnded(RequestID(2), .failed(bad)))), "write#3 1:pay!")
         expect(t.after(written(3)), "answer w1/0 failure bad")
     }
@@ -448,7 +448,7 @@ private let bad = WorkflowError(code: "bad", type: "t", message: "m")
         _ = t.after(.start(maximumPayload: 1000))
         _ = t.claimed("w1")
         _ = t.after(t.call("w1", .begin(0, t.record("w1", "pay", kind: .transaction), .readCommitted, .never)))
-        _ = t.after(t.call("w1", .endTransaction(0, .success([0x31]), isFinal: false, Transcript.receiver)))
+        _ = t.after(t.call("w1", .endTransaction(0, .success([0x31]), .never, Transcript.receiver)))
         expect(t.after(.store(.transactionEnded(RequestID(2), .refused(.fenced)))), "claim 4", "note w1 fenced", "interrupt w1", "answer w1/0 stopped")
         expect(t.after(t.finish("w1", .stopped)), "release w1 after 3")
     }
@@ -459,7 +459,7 @@ private let bad = WorkflowError(code: "bad", type: "t", message: "m")
         _ = t.claimed("w1")
         for scope: ScopeID in 0...2 { _ = t.after(t.call("w1", .begin(scope, t.record("w1", "t\(scope)", kind: .transaction), .readCommitted, .never))) }
         _ = t.after(t.call("w1", .execute(1, SQLStatement(sql: "s", parameters: []), Transcript.receiver)))
-        _ = t.after(t.call("w1", .endTransaction(2, .success([0x31]), isFinal: false, Transcript.receiver)))
+        _ = t.after(t.call("w1", .endTransaction(2, .success([0x31]), .never, Transcript.receiver)))
         expect(t.after(.stopAll), "claim 0", "rollback #1", "rollback #2", "interrupt w1", "answer w1/1 stopped", "answer w1/2 stopped")
         expect(t.after(.store(.executed(RequestID(4), .success([])))))
         expect(t.after(.store(.transactionEnded(RequestID(5), .committed))), "release 1", "note w1 handed back", "drained")

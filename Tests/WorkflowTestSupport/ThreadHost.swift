@@ -130,6 +130,7 @@ package final class ThreadHost: HandlerHost {
         }
         switch wait(for: promise) {
         case .execute: return .execute
+        case .failure(let error): return .recorded(.failure(error))
         case .cancelled: return .cancelled
         default: return .stopped
         }

@@ -92,7 +92,7 @@ enum {
     PAWL_RETRY = 7,     /* step_end, transaction_end: this attempt failed (or a serialization failure or deadlock undid it), and its back-off
                            is over; in the scope of a transaction a new one is open.  Execute the body again (no …_begin), then …_end */
     PAWL_PENDING = 8    /* step_begin, transaction_begin: the back-off of an attempt before a restart is not over; `answer` is called later, with
-                           PAWL_EXECUTE, PAWL_CANCELLED or PAWL_STOPPED */
+                           PAWL_EXECUTE, PAWL_ERROR (the time of all attempts is up), PAWL_CANCELLED or PAWL_STOPPED */
 };
 
 enum {

@@ -16,7 +16,7 @@ struct RecordedStepsStatement: StoreStatement {
     static let prepared = PreparedStatement(
         name: "pawl_steps",
         sql: """
-            SELECT workflow_key, step_number, step_name, kind, status, output, error, attempts, due_in \
+            SELECT workflow_key, step_number, step_name, kind, status, output, error, attempts, due_in, started_at \
             FROM pawl.get_recorded_steps($1::uuid, $2::bigint[], $3::integer[], $4::bigint, $5::text, $6::bigint)
             """)
 
@@ -50,7 +50,9 @@ struct RecordedStepsStatement: StoreStatement {
             } else if status.elementsEqual("failed".utf8) {
                 state = .done(.failure(WorkflowError(decoding: result.optionalJSON(row, 6) ?? Array("null".utf8))))
             } else if status.elementsEqual("retrying".utf8) {
-                state = .retrying(attempts: result.int32(row, 7), dueIn: result.isNull(row, 8) ? 0 : result.int64(row, 8))
+                state = .retrying(
+                    attempts: result.int32(row, 7), dueIn: result.isNull(row, 8) ? 0 : result.int64(row, 8), startedAt: result.microseconds(row, 9),
+                    failure: WorkflowError(decoding: result.optionalJSON(row, 6) ?? Array("null".utf8)))
             } else {
                 state = .waiting(dueIn: result.isNull(row, 8) ? nil : result.int64(row, 8))
             }

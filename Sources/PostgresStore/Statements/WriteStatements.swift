@@ -54,7 +54,7 @@ struct RecordAttemptsStatement: StoreStatement {
 
 extension StepRecord {
     /// Goes to `record_attempts`.
-    var isAttempt: Bool { attempts > 1 || retryIn != nil || cancelling }
+    var isAttempt: Bool { attempts > 1 || retryIn != nil || endsBackOff || cancelling }
 }
 
 /// Ends workflows.
