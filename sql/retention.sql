@@ -195,6 +195,7 @@ DECLARE
     keys bigint[];
     light bigint[];
     erased bigint;
+    done bigint := 0;       -- erased by this call
 BEGIN
     PERFORM pawl.check_isolation('run_retention');
     IF NOT EXISTS (SELECT FROM pawl.worker w WHERE w.worker_id = run_retention.worker_id AND w.ended_at IS NULL)
@@ -215,7 +216,7 @@ BEGIN
         until := greatest(walk.walked_to, oldest);
         WHILE until < reach LOOP
             began := clock_timestamp();
-            IF began > stop OR (walk.age IS NULL AND pawl.erase_surplus(most)) THEN
+            IF began > stop OR done >= most OR (walk.age IS NULL AND pawl.erase_surplus(most)) THEN
                 RETURN true;
             END IF;
             until := least(until + stretch, reach);
@@ -223,6 +224,7 @@ BEGIN
             IF keys <> '{}' THEN
                 light := pawl.bound_erasure(keys);
                 erased := pawl.erase_workflows(light);
+                done := done + erased;
                 -- What was locked just now is found again only if there is more to do here; otherwise by the next round of this walk.
                 IF erased > 0 AND (cardinality(keys) = most OR light <> keys) THEN
                     RETURN true;
@@ -230,14 +232,12 @@ BEGIN
             END IF;
             UPDATE pawl.retention_walk k SET walked_to = until WHERE k.age IS NOT DISTINCT FROM walk.age;
             walk.walked_to := until;
-            IF keys <> '{}' THEN
-                RETURN true;
-            ELSIF clock_timestamp() - began < interval '20 milliseconds' THEN
+            IF clock_timestamp() - began < interval '20 milliseconds' THEN
                 stretch := stretch * 2;
             END IF;
         END LOOP;
     END LOOP;
-    IF pawl.erase_surplus(most) THEN
+    IF done > 0 OR pawl.erase_surplus(most) THEN
         RETURN true;
     END IF;
 
@@ -250,8 +250,7 @@ BEGIN
 END $$;
 REVOKE ALL ON FUNCTION pawl.run_retention(uuid) FROM PUBLIC;
 COMMENT ON FUNCTION pawl.run_retention(uuid) IS
-'Deletes ended workflows that are past their retention: at most about a thousand, with about 20,000 rows of theirs, or looks for such for a fifth of a
-second. One worker at a time does so; any other is answered false. To be called when a heartbeat says retention, on a session of its own, in READ
-COMMITTED. When there is nothing more, it drops the empty months of the history, and the next look is an hour later.
+'Deletes ended workflows that are past their retention: about a thousand at most, with about 20,000 rows of theirs, or for a fifth of a second. One worker
+at a time does so; any other is answered false. To be called when a heartbeat says retention, on a session of its own, in READ COMMITTED. When there is nothing more, it drops the empty months of the history, and the next look is an hour later.
 worker_id: as registered.
 Result: whether there is more to do.';

@@ -135,6 +135,8 @@ UPDATE pawl.installation SET retention_at = NULL;
 SELECT pawl.run_retention(:'me') FROM generate_series(1, 3);
 SELECT pawl.set_retention('pack'), pawl.set_retention(queue => 'default');
 SELECT pawl.run_retention(:'me');
+SELECT pawl.explain_workflow('one-' || :'run');
+SELECT pawl.explain_workflow(w.workflow_id) FROM pawl.workflow w WHERE w.workflow_id = ANY ('{w-1,w-3,w-4,w-5,w-6,w-7,w-8,w-9,w-10}');
 SELECT * FROM pawl.diagnose();
 SELECT * FROM pawl.recent_activity(now() - interval '5 seconds');
 SELECT pawl.may_inspect();
