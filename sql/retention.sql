@@ -232,8 +232,9 @@ BEGIN
             END IF;
             UPDATE pawl.retention_walk k SET walked_to = until WHERE k.age IS NOT DISTINCT FROM walk.age;
             walk.walked_to := until;
+            -- Not much longer over empty times: what comes behind them may be dense.
             IF clock_timestamp() - began < interval '20 milliseconds' THEN
-                stretch := stretch * 2;
+                stretch := least(stretch * 2, interval '4 hours');
             END IF;
         END LOOP;
     END LOOP;
