@@ -15,6 +15,7 @@
 #include "utils/fmgrprotos.h"
 
 static SPIPlanPtr limits_plan = NULL,
+			restricted_plan,
 			gate_plan,
 			slots_plan,
 			count_plan,
@@ -39,6 +40,7 @@ prepare_plans(void)
 {
 	if (limits_plan != NULL)
 		return;
+	restricted_plan = prepare("SELECT FROM pawl.queue q WHERE q.limited OR q.paused_at IS NOT NULL LIMIT 1", 0, NULL);
 	gate_plan = prepare("SELECT g.next_slot, g.counted FROM pawl.queue_gate g WHERE g.queue_id = $1 FOR UPDATE SKIP LOCKED", 1, ((Oid[]) {INT4OID}));
 	slots_plan = prepare("SELECT count(*)::integer FROM generate_series(0, least($2, $4) - 1) i JOIN pawl.queue_rate_slot s"
 						 " ON s.queue_id = $1 AND s.slot = ($3 + i) % $4 WHERE s.used_at <= $5 - (SELECT q.rate_period FROM pawl.queue q WHERE q.queue_id = $1)",
@@ -119,6 +121,12 @@ pawl_read_limits(Datum worker, int *count)
 	PawlLimits *limits;
 
 	prepare_plans();
+	/* Where there is none, that is all it costs. */
+	if (SPI_execute_plan(restricted_plan, NULL, NULL, false, 1) != SPI_OK_SELECT)
+		elog(ERROR, "could not look for queues with limits");
+	*count = 0;
+	if (SPI_processed == 0)
+		return NULL;
 	execute_limits(worker, (Datum) 0, true);
 	*count = (int) SPI_processed;
 	limits = palloc0(sizeof(PawlLimits) * Max(*count, 1));
