@@ -184,8 +184,7 @@ look(text *id, Look *it, MemoryContext context)
 	/* One statement: none is missed while it goes from one table to the other. */
 	pawl_become_owner(&owner);
 	if (plan == NULL)
-	{
-		plan = SPI_prepare("SELECT w.workflow_key, w.status, false, NULL::pg_catalog.jsonb, NULL::pg_catalog.jsonb, w.enqueued_by, w.workflow_name,"
+		plan = pawl_prepare("SELECT w.workflow_key, w.status, false, NULL::pg_catalog.jsonb, NULL::pg_catalog.jsonb, w.enqueued_by, w.workflow_name,"
 						   " w.queue_id, (SELECT q.queue_name FROM pawl.queue q WHERE q.queue_id OPERATOR(pg_catalog.=) w.queue_id)"
 						   " FROM pawl.workflow w WHERE w.workflow_id OPERATOR(pg_catalog.=) $1"
 						   " UNION ALL SELECT h.workflow_key, h.status, true, CASE WHEN h.output IS NOT NULL OR h.status OPERATOR(pg_catalog.<>) 'succeeded'"
@@ -193,10 +192,6 @@ look(text *id, Look *it, MemoryContext context)
 						   " AND p.name OPERATOR(pg_catalog.=) 'output') END, h.error, h.enqueued_by, h.workflow_name, h.queue_id,"
 						   " (SELECT q.queue_name FROM pawl.queue q WHERE q.queue_id OPERATOR(pg_catalog.=) h.queue_id)"
 						   " FROM pawl.workflow_history h WHERE h.workflow_id OPERATOR(pg_catalog.=) $1", 1, ((Oid[]) {TEXTOID}));
-		if (plan == NULL)
-			elog(ERROR, "could not prepare: %s", SPI_result_code_string(SPI_result));
-		SPI_keepplan(plan);
-	}
 	if (SPI_execute_plan(plan, values, NULL, false, 1) != SPI_OK_SELECT)
 		elog(ERROR, "could not look for a workflow");
 	pawl_become_caller(&owner);

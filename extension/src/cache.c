@@ -111,12 +111,7 @@ look_up(SPIPlanPtr *plan, const char *sql, int count, Oid *types, Datum *values,
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
 	if (*plan == NULL)
-	{
-		*plan = SPI_prepare(sql, count, types);
-		if (*plan == NULL)
-			elog(ERROR, "could not prepare: %s", SPI_result_code_string(SPI_result));
-		SPI_keepplan(*plan);
-	}
+		*plan = pawl_prepare(sql, count, types);
 	/* The snapshot of a REPEATABLE READ transaction may be older than the invalidation of what it sees. */
 	if (pawl_execute_latest(*plan, values, NULL) != SPI_OK_SELECT)
 		elog(ERROR, "could not read pawl's tables");
@@ -178,13 +173,8 @@ pawl_nearest_queue(const char *name)
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
 	if (plan == NULL)
-	{
-		plan = SPI_prepare("SELECT q.queue_name FROM pawl.queue q WHERE q.queue_id OPERATOR(pg_catalog.>) 0"
+		plan = pawl_prepare("SELECT q.queue_name FROM pawl.queue q WHERE q.queue_id OPERATOR(pg_catalog.>) 0"
 						   " ORDER BY q.queue_id USING OPERATOR(pg_catalog.<) LIMIT 99", 0, NULL);
-		if (plan == NULL)
-			elog(ERROR, "could not prepare: %s", SPI_result_code_string(SPI_result));
-		SPI_keepplan(plan);
-	}
 	if (pawl_execute_latest(plan, NULL, NULL) != SPI_OK_SELECT)
 		elog(ERROR, "could not read the queues");
 	for (uint64 i = 0; i < SPI_processed; i++)
@@ -468,13 +458,8 @@ pawl_offer(ArrayType *names, ArrayType *versions)
 	}
 	check_handlers(names, versions);
 	if (plan == NULL)
-	{
-		plan = SPI_prepare("SELECT o.workflow_name, o.workflow_version, o.above, o.sql_handler FROM pawl.offered_versions($1, $2) o", 2,
+		plan = pawl_prepare("SELECT o.workflow_name, o.workflow_version, o.above, o.sql_handler FROM pawl.offered_versions($1, $2) o", 2,
 						   ((Oid[]) {TEXTARRAYOID, INT4ARRAYOID}));
-		if (plan == NULL)
-			elog(ERROR, "could not prepare: %s", SPI_result_code_string(SPI_result));
-		SPI_keepplan(plan);
-	}
 	if (SPI_execute_plan(plan, values, NULL, false, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not read the handlers");
 

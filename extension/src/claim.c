@@ -162,46 +162,38 @@ prepare_plans(void)
 	if (held_plan != NULL)
 		return;
 
-#define PREPARE(plan, sql, count, types) \
-	do { \
-		plan = SPI_prepare_cursor(sql, count, types, CURSOR_OPT_GENERIC_PLAN); \
-		if (plan == NULL) \
-			elog(ERROR, "could not prepare: %s", SPI_result_code_string(SPI_result)); \
-		SPI_keepplan(plan); \
-	} while (0)
-
 	/* One row: worker_number, whether it is alive, whether the database is held. */
-	PREPARE(state_plan,
-			"SELECT w.worker_number, w.ended_at IS NULL, (SELECT i.held_at IS NOT NULL FROM pawl.installation i)"
-			" FROM pawl.worker w WHERE w.worker_id = $1", 1, ((Oid[]) {UUIDOID}));
+	state_plan = pawl_prepare(
+		"SELECT w.worker_number, w.ended_at IS NULL, (SELECT i.held_at IS NOT NULL FROM pawl.installation i)"
+		" FROM pawl.worker w WHERE w.worker_id = $1", 1, ((Oid[]) {UUIDOID}));
 	/* The clock in a subquery is read once, and bounds the scan; bare, it is asked of every sleeper. */
-	PREPARE(due_plan,
-			"WITH d AS MATERIALIZED (SELECT w.ctid FROM pawl.workflow w WHERE w.due_at <= (SELECT pg_catalog.clock_timestamp())"
-			" ORDER BY w.due_at LIMIT $1 FOR UPDATE SKIP LOCKED)"
-			" UPDATE pawl.workflow w SET due_at = NULL, status = 'enqueued', waiting_for = NULL, ready_key = pg_catalog.nextval('pawl.key_seq')"
-			" WHERE w.ctid = ANY (ARRAY(SELECT d.ctid FROM d))"
-			" RETURNING w.queue_id, w.rank, w.ready_key, w.workflow_name, w.workflow_version, w.partition_key IS NOT NULL",
-			1, ((Oid[]) {INT4OID}));
-	PREPARE(key_plan, "SELECT last_value FROM pawl.key_seq", 0, NULL);
-	PREPARE(prepared_plan, "SELECT FROM pg_catalog.pg_prepared_xacts p WHERE p.database = pg_catalog.current_database() LIMIT 1", 0, NULL);
-	PREPARE(queue_plan,
-			"SELECT q.queue_id FROM pawl.queue q WHERE q.queue_name = ANY ($1) UNION SELECT 0 WHERE 'default' = ANY ($1)",
-			1, ((Oid[]) {TEXTARRAYOID}));
+	due_plan = pawl_prepare(
+		"WITH d AS MATERIALIZED (SELECT w.ctid FROM pawl.workflow w WHERE w.due_at <= (SELECT pg_catalog.clock_timestamp())"
+		" ORDER BY w.due_at LIMIT $1 FOR UPDATE SKIP LOCKED)"
+		" UPDATE pawl.workflow w SET due_at = NULL, status = 'enqueued', waiting_for = NULL, ready_key = pg_catalog.nextval('pawl.key_seq')"
+		" WHERE w.ctid = ANY (ARRAY(SELECT d.ctid FROM d))"
+		" RETURNING w.queue_id, w.rank, w.ready_key, w.workflow_name, w.workflow_version, w.partition_key IS NOT NULL",
+		1, ((Oid[]) {INT4OID}));
+	key_plan = pawl_prepare("SELECT last_value FROM pawl.key_seq", 0, NULL);
+	prepared_plan = pawl_prepare("SELECT FROM pg_catalog.pg_prepared_xacts p WHERE p.database = pg_catalog.current_database() LIMIT 1", 0, NULL);
+	queue_plan = pawl_prepare(
+		"SELECT q.queue_id FROM pawl.queue q WHERE q.queue_name = ANY ($1) UNION SELECT 0 WHERE 'default' = ANY ($1)",
+		1, ((Oid[]) {TEXTARRAYOID}));
 
 	/* The next lane after (queue_id, rank). */
-	PREPARE(rank_plan,
-			"SELECT w.queue_id, w.rank FROM pawl.workflow w"
-			" WHERE (w.queue_id, w.rank) > ($1, $2) AND w.partition_key IS NULL AND w.ready_key IS NOT NULL"
-			" ORDER BY w.queue_id, w.rank, w.ready_key LIMIT 1", 2, ((Oid[]) {INT4OID, INT8OID}));
-	PREPARE(partitioned_plan,
-			"SELECT w.queue_id FROM pawl.workflow w WHERE w.queue_id > $1 AND w.partition_key IS NOT NULL AND w.ready_key IS NOT NULL"
-			" ORDER BY w.queue_id, w.partition_key, w.rank, w.ready_key LIMIT 1", 1, ((Oid[]) {INT4OID}));
+	rank_plan = pawl_prepare(
+		"SELECT w.queue_id, w.rank FROM pawl.workflow w"
+		" WHERE (w.queue_id, w.rank) > ($1, $2) AND w.partition_key IS NULL AND w.ready_key IS NOT NULL"
+		" ORDER BY w.queue_id, w.rank, w.ready_key LIMIT 1", 2, ((Oid[]) {INT4OID, INT8OID}));
+	partitioned_plan = pawl_prepare(
+		"SELECT w.queue_id FROM pawl.workflow w WHERE w.queue_id > $1 AND w.partition_key IS NOT NULL AND w.ready_key IS NOT NULL"
+		" ORDER BY w.queue_id, w.partition_key, w.rank, w.ready_key LIMIT 1", 1, ((Oid[]) {INT4OID}));
 	/* The next partition after $2, what comes first in it, how many of it run, and whether it is past $3. */
-	PREPARE(partition_plan,
-			"SELECT w.partition_key, w.rank & 1 = 1, (SELECT count(*)::integer FROM pawl.workflow r"
-			" WHERE r.running_in = $1 AND r.partition_key = w.partition_key), w.partition_key > $3 FROM pawl.workflow w"
-			" WHERE w.queue_id = $1 AND w.partition_key > $2 AND w.partition_key IS NOT NULL AND w.ready_key IS NOT NULL"
-			" ORDER BY w.queue_id, w.partition_key, w.rank, w.ready_key LIMIT 1", 3, ((Oid[]) {INT4OID, TEXTOID, TEXTOID}));
+	partition_plan = pawl_prepare(
+		"SELECT w.partition_key, w.rank & 1 = 1, (SELECT count(*)::integer FROM pawl.workflow r"
+		" WHERE r.running_in = $1 AND r.partition_key = w.partition_key), w.partition_key > $3 FROM pawl.workflow w"
+		" WHERE w.queue_id = $1 AND w.partition_key > $2 AND w.partition_key IS NOT NULL AND w.ready_key IS NOT NULL"
+		" ORDER BY w.queue_id, w.partition_key, w.rank, w.ready_key LIMIT 1", 3, ((Oid[]) {INT4OID, TEXTOID, TEXTOID}));
 
 	/*
 	 * By ctid: joined by key, the update would see a newer version of the row than the one whose conditions were checked and return an
@@ -238,24 +230,24 @@ prepare_plans(void)
 #define OWN_KEYS " w.ready_key, w.ready_key"
 #define FORMER_KEYS " (SELECT min(c.ready_key) FROM c), (SELECT max(c.ready_key) FROM c)"
 
-	PREPARE(free_plans.lane, TAKE(IN_LANE, "w.ready_key", "", OWN_KEYS), 11, claim_types);
-	PREPARE(limited_plans.lane, TAKE(IN_LANE, "w.ready_key", LIMITED, FORMER_KEYS), 11, claim_types);
-	PREPARE(probe_plan, "SELECT FROM pawl.workflow w WHERE " IN_LANE " ORDER BY w.ready_key LIMIT $4", 10, claim_types);
+	free_plans.lane = pawl_prepare(TAKE(IN_LANE, "w.ready_key", "", OWN_KEYS), 11, claim_types);
+	limited_plans.lane = pawl_prepare(TAKE(IN_LANE, "w.ready_key", LIMITED, FORMER_KEYS), 11, claim_types);
+	probe_plan = pawl_prepare("SELECT FROM pawl.workflow w WHERE " IN_LANE " ORDER BY w.ready_key LIMIT $4", 10, claim_types);
 	claim_types[1] = TEXTOID;
-	PREPARE(free_plans.partition, TAKE(IN_PARTITION, "w.rank, w.ready_key", "", OWN_KEYS), 11, claim_types);
-	PREPARE(limited_plans.partition, TAKE(IN_PARTITION, "w.rank, w.ready_key", LIMITED, FORMER_KEYS), 11, claim_types);
-	PREPARE(partition_probe_plan, "SELECT FROM pawl.workflow w WHERE " IN_PARTITION " ORDER BY w.rank, w.ready_key LIMIT $4", 10, claim_types);
-	PREPARE(free_plans.suspect, TAKE(SUSPECT, "w.ready_key", " probation = true,", OWN_KEYS), 11, claim_types);
-	PREPARE(limited_plans.suspect, TAKE(SUSPECT, "w.ready_key", LIMITED " probation = true,", FORMER_KEYS), 11, claim_types);
-	PREPARE(suspects_plan,
-			"SELECT w.queue_id, w.partition_key, (SELECT count(*)::integer FROM pawl.workflow r WHERE r.running_in = w.queue_id AND r.partition_key = w.partition_key)"
-			" FROM pawl.workflow w WHERE w.crashes >= 2 AND w.ready_key IS NOT NULL AND w.claimed_by IS NULL AND ($1 IS NULL OR w.queue_id = ANY ($1))"
-			" GROUP BY w.queue_id, w.partition_key ORDER BY min(w.ready_key)", 1, ((Oid[]) {INT4ARRAYOID}));
-	PREPARE(parent_plan, "SELECT w.workflow_id FROM pawl.workflow w WHERE w.workflow_key = $1", 1, ((Oid[]) {INT8OID}));
-	PREPARE(ended_parent_plan, "SELECT h.workflow_id FROM pawl.workflow_history h WHERE h.workflow_key = $1 LIMIT 1", 1, ((Oid[]) {INT8OID}));
+	free_plans.partition = pawl_prepare(TAKE(IN_PARTITION, "w.rank, w.ready_key", "", OWN_KEYS), 11, claim_types);
+	limited_plans.partition = pawl_prepare(TAKE(IN_PARTITION, "w.rank, w.ready_key", LIMITED, FORMER_KEYS), 11, claim_types);
+	partition_probe_plan = pawl_prepare("SELECT FROM pawl.workflow w WHERE " IN_PARTITION " ORDER BY w.rank, w.ready_key LIMIT $4", 10, claim_types);
+	free_plans.suspect = pawl_prepare(TAKE(SUSPECT, "w.ready_key", " probation = true,", OWN_KEYS), 11, claim_types);
+	limited_plans.suspect = pawl_prepare(TAKE(SUSPECT, "w.ready_key", LIMITED " probation = true,", FORMER_KEYS), 11, claim_types);
+	suspects_plan = pawl_prepare(
+		"SELECT w.queue_id, w.partition_key, (SELECT count(*)::integer FROM pawl.workflow r WHERE r.running_in = w.queue_id AND r.partition_key = w.partition_key)"
+		" FROM pawl.workflow w WHERE w.crashes >= 2 AND w.ready_key IS NOT NULL AND w.claimed_by IS NULL AND ($1 IS NULL OR w.queue_id = ANY ($1))"
+		" GROUP BY w.queue_id, w.partition_key ORDER BY min(w.ready_key)", 1, ((Oid[]) {INT4ARRAYOID}));
+	parent_plan = pawl_prepare("SELECT w.workflow_id FROM pawl.workflow w WHERE w.workflow_key = $1", 1, ((Oid[]) {INT8OID}));
+	ended_parent_plan = pawl_prepare("SELECT h.workflow_id FROM pawl.workflow_history h WHERE h.workflow_key = $1 LIMIT 1", 1, ((Oid[]) {INT8OID}));
 	claim_types[1] = INT8OID;
-	PREPARE(held_probe_plan, "SELECT FROM pawl.workflow w WHERE " HELD " LIMIT $4", 10, claim_types);
-	PREPARE(held_plan, TAKE(HELD, "w.rank, w.ready_key", LIMITED, FORMER_KEYS), 11, claim_types);
+	held_probe_plan = pawl_prepare("SELECT FROM pawl.workflow w WHERE " HELD " LIMIT $4", 10, claim_types);
+	held_plan = pawl_prepare(TAKE(HELD, "w.rank, w.ready_key", LIMITED, FORMER_KEYS), 11, claim_types);
 }
 
 static Datum

@@ -159,17 +159,6 @@ wait_for_others(const char *index_name, int nkeys, const Oid *procedures, const 
 	}
 }
 
-static SPIPlanPtr
-prepare(const char *sql, int count, Oid *types)
-{
-	SPIPlanPtr	plan = SPI_prepare_cursor(sql, count, types, CURSOR_OPT_GENERIC_PLAN);
-
-	if (plan == NULL)
-		elog(ERROR, "could not prepare: %s", SPI_result_code_string(SPI_result));
-	SPI_keepplan(plan);
-	return plan;
-}
-
 #define PLAIN_COLUMNS 18
 #define INSERT_COLUMNS 24
 
@@ -220,7 +209,7 @@ insert(Row *row, bool may_conflict)
 	int			result;
 
 	if (*plan == NULL)
-		*plan = prepare(texts[whole][may_conflict], whole ? INSERT_COLUMNS : PLAIN_COLUMNS, row_types);
+		*plan = pawl_prepare(texts[whole][may_conflict], whole ? INSERT_COLUMNS : PLAIN_COLUMNS, row_types);
 	if (may_conflict)
 		result = execute(*plan, row->values, row->nulls);
 	else
@@ -301,7 +290,7 @@ unfinished_name(text *id)
 	Datum		values[1] = {PointerGetDatum(id)};
 
 	if (plan == NULL)
-		plan = prepare("SELECT w.workflow_name FROM pawl.workflow w WHERE w.workflow_id OPERATOR(pg_catalog.=) $1", 1, ((Oid[]) {TEXTOID}));
+		plan = pawl_prepare("SELECT w.workflow_name FROM pawl.workflow w WHERE w.workflow_id OPERATOR(pg_catalog.=) $1", 1, ((Oid[]) {TEXTOID}));
 	return look_up(plan, values);
 }
 
@@ -312,7 +301,7 @@ ended_name(text *id)
 	Datum		values[1] = {PointerGetDatum(id)};
 
 	if (plan == NULL)
-		plan = prepare("SELECT h.workflow_name FROM pawl.workflow_history h WHERE h.workflow_id OPERATOR(pg_catalog.=) $1 LIMIT 1", 1,
+		plan = pawl_prepare("SELECT h.workflow_name FROM pawl.workflow_history h WHERE h.workflow_id OPERATOR(pg_catalog.=) $1 LIMIT 1", 1,
 					   ((Oid[]) {TEXTOID}));
 	return look_up(plan, values);
 }
@@ -325,7 +314,7 @@ find_holder(int32 queue_id, text *deduplication_id, int64 but)
 	Datum		values[3] = {Int32GetDatum(queue_id), PointerGetDatum(deduplication_id), Int64GetDatum(but)};
 
 	if (plan == NULL)
-		plan = prepare("SELECT w.workflow_id FROM pawl.workflow w WHERE w.queue_id OPERATOR(pg_catalog.=) $1"
+		plan = pawl_prepare("SELECT w.workflow_id FROM pawl.workflow w WHERE w.queue_id OPERATOR(pg_catalog.=) $1"
 					   " AND w.deduplication_id OPERATOR(pg_catalog.=) $2 AND w.workflow_key OPERATOR(pg_catalog.<>) $3"
 					   " ORDER BY w.deduplication_started, w.workflow_key DESC LIMIT 1", 3, ((Oid[]) {INT4OID, TEXTOID, INT8OID}));
 	return look_up(plan, values);
@@ -335,7 +324,7 @@ static void
 execute_by_key(const char *sql, SPIPlanPtr *plan, int count, Oid *types, Datum *values, const char *nulls)
 {
 	if (*plan == NULL)
-		*plan = prepare(sql, count, types);
+		*plan = pawl_prepare(sql, count, types);
 	if (execute(*plan, values, nulls) < 0)
 		elog(ERROR, "could not write to pawl's tables");
 }
@@ -430,7 +419,7 @@ lock_holder(void *argument)
 	bool		nulls[9];
 
 	if (plan == NULL)
-		plan = prepare("SELECT w.workflow_key, w.workflow_id, w.workflow_name, w.rank, w.ready_key, w.created_at, w.partition_key IS NOT NULL,"
+		plan = pawl_prepare("SELECT w.workflow_key, w.workflow_id, w.workflow_name, w.rank, w.ready_key, w.created_at, w.partition_key IS NOT NULL,"
 					   " w.input IS NULL, w.started_at IS NOT NULL OR EXISTS (SELECT FROM pawl.cancel_request r"
 					   " WHERE r.workflow_key OPERATOR(pg_catalog.=) w.workflow_key)"
 					   " FROM pawl.workflow w WHERE w.queue_id OPERATOR(pg_catalog.=) $1 AND w.deduplication_id OPERATOR(pg_catalog.=) $2"

@@ -24,39 +24,28 @@ static SPIPlanPtr limits_plan = NULL,
 			use_plan,
 			turn_plan;
 
-static SPIPlanPtr
-prepare(const char *sql, int count, Oid *types)
-{
-	SPIPlanPtr	plan = SPI_prepare_cursor(sql, count, types, CURSOR_OPT_GENERIC_PLAN);
-
-	if (plan == NULL)
-		elog(ERROR, "could not prepare: %s", SPI_result_code_string(SPI_result));
-	SPI_keepplan(plan);
-	return plan;
-}
-
 static void
 prepare_plans(void)
 {
 	if (limits_plan != NULL)
 		return;
-	restricted_plan = prepare("SELECT FROM pawl.queue q WHERE q.limited OR q.paused_at IS NOT NULL LIMIT 1", 0, NULL);
-	gate_plan = prepare("SELECT g.next_slot, g.counted FROM pawl.queue_gate g WHERE g.queue_id = $1 FOR UPDATE SKIP LOCKED", 1, ((Oid[]) {INT4OID}));
-	slots_plan = prepare("SELECT count(*)::integer FROM generate_series(0, least($2, $4) - 1) i JOIN pawl.queue_rate_slot s"
+	restricted_plan = pawl_prepare("SELECT FROM pawl.queue q WHERE q.limited OR q.paused_at IS NOT NULL LIMIT 1", 0, NULL);
+	gate_plan = pawl_prepare("SELECT g.next_slot, g.counted FROM pawl.queue_gate g WHERE g.queue_id = $1 FOR UPDATE SKIP LOCKED", 1, ((Oid[]) {INT4OID}));
+	slots_plan = pawl_prepare("SELECT count(*)::integer FROM generate_series(0, least($2, $4) - 1) i JOIN pawl.queue_rate_slot s"
 						 " ON s.queue_id = $1 AND s.slot = ($3 + i) % $4 WHERE s.used_at <= $5 - (SELECT q.rate_period FROM pawl.queue q WHERE q.queue_id = $1)",
 						 5, ((Oid[]) {INT4OID, INT4OID, INT4OID, INT4OID, TIMESTAMPTZOID}));
-	count_plan = prepare("UPDATE pawl.workflow w SET running_in = w.queue_id WHERE w.workflow_key = ANY (ARRAY("
+	count_plan = pawl_prepare("UPDATE pawl.workflow w SET running_in = w.queue_id WHERE w.workflow_key = ANY (ARRAY("
 						 "SELECT l.workflow_key FROM pawl.workflow l WHERE l.queue_id = $1 AND l.claimed_by IS NOT NULL AND l.running_in IS NULL"
 						 " ORDER BY l.workflow_key FOR NO KEY UPDATE SKIP LOCKED))", 1, ((Oid[]) {INT4OID}));
-	uncounted_plan = prepare("SELECT FROM pawl.workflow w WHERE w.queue_id = $1 AND w.claimed_by IS NOT NULL AND w.running_in IS NULL LIMIT 1", 1,
+	uncounted_plan = pawl_prepare("SELECT FROM pawl.workflow w WHERE w.queue_id = $1 AND w.claimed_by IS NOT NULL AND w.running_in IS NULL LIMIT 1", 1,
 							 ((Oid[]) {INT4OID}));
-	counted_plan = prepare("UPDATE pawl.queue_gate g SET counted = true WHERE g.queue_id = $1", 1, ((Oid[]) {INT4OID}));
-	use_plan = prepare("UPDATE pawl.queue_rate_slot s SET used_at = $5 WHERE s.queue_id = $1 AND s.slot = ANY (ARRAY("
+	counted_plan = pawl_prepare("UPDATE pawl.queue_gate g SET counted = true WHERE g.queue_id = $1", 1, ((Oid[]) {INT4OID}));
+	use_plan = pawl_prepare("UPDATE pawl.queue_rate_slot s SET used_at = $5 WHERE s.queue_id = $1 AND s.slot = ANY (ARRAY("
 					   "SELECT ($3 + i) % $4 FROM generate_series(0, $2 - 1) i))",
 					   5, ((Oid[]) {INT4OID, INT4OID, INT4OID, INT4OID, TIMESTAMPTZOID}));
-	turn_plan = prepare("UPDATE pawl.queue_gate g SET next_slot = ($3 + $2) % $4 WHERE g.queue_id = $1", 4, ((Oid[]) {INT4OID, INT4OID, INT4OID, INT4OID}));
+	turn_plan = pawl_prepare("UPDATE pawl.queue_gate g SET next_slot = ($3 + $2) % $4 WHERE g.queue_id = $1", 4, ((Oid[]) {INT4OID, INT4OID, INT4OID, INT4OID}));
 	/* $1 the worker, $2 one queue only.  A worker's part is counted by whom it has claimed; a parked one that keeps its permit is nobody's. */
-	limits_plan = prepare("SELECT q.queue_id, q.paused_at IS NOT NULL, q.limited, g.counted, q.hold_while_waiting, q.partition_concurrency,"
+	limits_plan = pawl_prepare("SELECT q.queue_id, q.paused_at IS NOT NULL, q.limited, g.counted, q.hold_while_waiting, q.partition_concurrency,"
 						  " q.concurrency - r.running, q.worker_concurrency - r.mine, q.rate_limit,"
 						  " (extract(epoch FROM s.used_at + q.rate_period - pg_catalog.clock_timestamp()) * 1000000)::bigint"
 						  " FROM pawl.queue q LEFT JOIN pawl.queue_gate g ON g.queue_id = q.queue_id"

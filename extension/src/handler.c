@@ -360,13 +360,8 @@ find_run(Datum *fence, Run *run)
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
 	if (plan == NULL)
-	{
-		plan = SPI_prepare("SELECT r.workflow_id, r.input, r.cancel_reason, r.function_signature, r.function_owner, r.search_path, r.role_name"
+		plan = pawl_prepare("SELECT r.workflow_id, r.input, r.cancel_reason, r.function_signature, r.function_owner, r.search_path, r.role_name"
 						   " FROM pawl.find_handler_run($1, $2, $3) r", 3, ((Oid[]) {UUIDOID, INT8OID, INT4OID}));
-		if (plan == NULL)
-			elog(ERROR, "could not prepare: %s", SPI_result_code_string(SPI_result));
-		SPI_keepplan(plan);
-	}
 	if (SPI_execute_plan(plan, fence, NULL, false, 1) != SPI_OK_SELECT)
 		elog(ERROR, "could not read the workflow");
 	found = SPI_processed > 0;
@@ -582,12 +577,7 @@ complete(Datum *fence, const Run *run, Jsonb *output)
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
 	if (plan == NULL)
-	{
-		plan = SPI_prepare("SELECT pawl.end_handler_run($1, $2, $3, $4)", 4, ((Oid[]) {UUIDOID, INT8OID, INT4OID, JSONBOID}));
-		if (plan == NULL)
-			elog(ERROR, "could not prepare: %s", SPI_result_code_string(SPI_result));
-		SPI_keepplan(plan);
-	}
+		plan = pawl_prepare("SELECT pawl.end_handler_run($1, $2, $3, $4)", 4, ((Oid[]) {UUIDOID, INT8OID, INT4OID, JSONBOID}));
 	if (SPI_execute_plan(plan, values, NULL, false, 1) != SPI_OK_SELECT || SPI_processed != 1)
 		elog(ERROR, "could not end the workflow");
 	refusal = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);

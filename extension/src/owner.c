@@ -57,6 +57,18 @@ pawl_become_caller(const PawlOwner *state)
 	SetUserIdAndSecContext(state->saved_user, state->saved_context);
 }
 
+/* A kept plan, made once: the tables are mostly empty when a session prepares, so estimates for its first values would be no better. */
+SPIPlanPtr
+pawl_prepare(const char *sql, int count, Oid *types)
+{
+	SPIPlanPtr	plan = SPI_prepare_cursor(sql, count, types, CURSOR_OPT_GENERIC_PLAN);
+
+	if (plan == NULL)
+		elog(ERROR, "could not prepare: %s", SPI_result_code_string(SPI_result));
+	SPI_keepplan(plan);
+	return plan;
+}
+
 /* Runs a kept plan with the latest snapshot where the transaction's own may be too old to see what was committed. */
 int
 pawl_execute_latest(SPIPlanPtr plan, Datum *values, const char *nulls)

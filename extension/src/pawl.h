@@ -55,6 +55,7 @@ extern Oid	pawl_owner(void);
 extern void pawl_become_owner(PawlOwner *state);
 extern void pawl_become_caller(const PawlOwner *state);
 extern char *pawl_user_name(Oid user);
+extern SPIPlanPtr pawl_prepare(const char *sql, int count, Oid *types);
 extern int	pawl_execute_latest(SPIPlanPtr plan, Datum *values, const char *nulls);
 
 /* Names, rules, handlers, looked up once: cache.c */

@@ -32,14 +32,11 @@ pawl_find_targets_1_0(PG_FUNCTION_ARGS)
 	if (plan == NULL)
 	{
 		/* One statement: a workflow that ends meanwhile is in one of the two. */
-		plan = SPI_prepare_cursor("SELECT w.workflow_id, w.workflow_key, w.workflow_name, w.queue_id, w.claimed_by, false"
-								  " FROM pawl.workflow w WHERE w.workflow_id OPERATOR(pg_catalog.=) ANY ($1)"
-								  " UNION ALL SELECT h.workflow_id, h.workflow_key, h.workflow_name, h.queue_id, NULL, true"
-								  " FROM pawl.workflow_history h WHERE h.workflow_id OPERATOR(pg_catalog.=) ANY ($1)",
-								  1, ((Oid[]) {TEXTARRAYOID}), CURSOR_OPT_GENERIC_PLAN);
-		if (plan == NULL)
-			elog(ERROR, "could not prepare: %s", SPI_result_code_string(SPI_result));
-		SPI_keepplan(plan);
+		plan = pawl_prepare("SELECT w.workflow_id, w.workflow_key, w.workflow_name, w.queue_id, w.claimed_by, false"
+							" FROM pawl.workflow w WHERE w.workflow_id OPERATOR(pg_catalog.=) ANY ($1)"
+							" UNION ALL SELECT h.workflow_id, h.workflow_key, h.workflow_name, h.queue_id, NULL, true"
+							" FROM pawl.workflow_history h WHERE h.workflow_id OPERATOR(pg_catalog.=) ANY ($1)",
+							1, ((Oid[]) {TEXTARRAYOID}));
 	}
 	if (pawl_execute_latest(plan, values, NULL) != SPI_OK_SELECT)
 		elog(ERROR, "could not look for workflows");

@@ -261,10 +261,7 @@ next_due(void)
 		bool		isnull;
 
 		if (plans[i] == NULL)
-		{
-			plans[i] = SPI_prepare(texts[i], 0, NULL);
-			SPI_keepplan(plans[i]);
-		}
+			plans[i] = pawl_prepare(texts[i], 0, NULL);
 		if (SPI_execute_plan(plans[i], NULL, NULL, false, 1) != SPI_OK_SELECT)
 			elog(ERROR, "could not read the next due time");
 		due = SPI_processed == 0 ? DT_NOEND : DatumGetTimestampTz(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
@@ -291,13 +288,8 @@ pawl_arm(Datum worker, ArrayType *names, ArrayType *versions, Datum queue_names)
 	char		nulls[1] = {queue_names == (Datum) 0 ? 'n' : ' '};
 
 	if (queue_plan == NULL)
-	{
-		Oid			types[1] = {TEXTARRAYOID};
-
-		queue_plan = SPI_prepare("SELECT q.queue_id FROM pawl.queue q WHERE $1 IS NULL OR q.queue_name = ANY ($1)"
-								 " UNION SELECT 0 WHERE $1 IS NULL OR 'default' = ANY ($1)", 1, types);
-		SPI_keepplan(queue_plan);
-	}
+		queue_plan = pawl_prepare("SELECT q.queue_id FROM pawl.queue q WHERE $1 IS NULL OR q.queue_name = ANY ($1)"
+								  " UNION SELECT 0 WHERE $1 IS NULL OR 'default' = ANY ($1)", 1, ((Oid[]) {TEXTARRAYOID}));
 	if (SPI_execute_plan(queue_plan, &queue_names, nulls, false, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not read the queues");
 	nqueues = (int) SPI_processed;
