@@ -262,7 +262,7 @@ COMMENT ON COLUMN pawl.workers.queues IS 'The queues it serves; NULL: all.';
 COMMENT ON COLUMN pawl.workers.concurrency IS 'How many workflows it runs at once.';
 COMMENT ON COLUMN pawl.workers.running IS 'How many it was running at its last heartbeat.';
 COMMENT ON COLUMN pawl.workers.started_at IS 'When it registered.';
-COMMENT ON COLUMN pawl.workers.heartbeat_at IS 'Its last heartbeat; there is one each 500 ms.';
+COMMENT ON COLUMN pawl.workers.heartbeat_at IS 'Its last heartbeat; there is one each 500 ms, or each second from a worker that is alone.';
 COMMENT ON COLUMN pawl.workers.ended_at IS 'When it stopped or was declared dead.';
 COMMENT ON COLUMN pawl.workers.worker_number IS 'The second key of its advisory lock; the first is 1346459468.';
 COMMENT ON COLUMN pawl.workers.protocol IS 'The version of the worker protocol that it speaks.';

@@ -403,14 +403,14 @@ COMMENT ON FUNCTION pawl.has_suspects(uuid) IS 'Internal: whether something of w
 
 -- An idle worker's half-second: all that is looked for nearly always in vain is one statement.
 CREATE FUNCTION pawl.heartbeat(worker_id uuid, running integer, status text)
-RETURNS TABLE (alive boolean, held boolean, reclaimed integer, suspects boolean, schedule_in bigint, retention boolean)
+RETURNS TABLE (alive boolean, held boolean, reclaimed integer, suspects boolean, schedule_in bigint, retention boolean,
+    alone boolean)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET jit = off SET enable_seqscan = off SET enable_bitmapscan = off AS $$
 #variable_conflict use_column
 DECLARE
     stale boolean;          -- the installation's own heartbeat
     hourly boolean;
-    alone boolean;          -- no other worker lives, or left something
     next_at timestamptz;    -- of a schedule
 BEGIN
     IF heartbeat.worker_id IS NULL OR running IS NULL OR heartbeat.running < 0 OR heartbeat.status IS NULL
@@ -467,14 +467,14 @@ BEGIN
 END $$;
 REVOKE ALL ON FUNCTION pawl.heartbeat(uuid, integer, text) FROM PUBLIC;
 COMMENT ON FUNCTION pawl.heartbeat(uuid, integer, text) IS
-'Says that a worker lives; each 500 ms, on its life line. Also finds dead workers and hands their workflows back, and once an hour makes partitions ahead
+'Says that a worker lives; each 500 ms, on its life line, or each second while it is alone. Also finds dead workers and hands their workflows back, and once an hour makes partitions ahead
 and forgets workers that ended over a day ago.
 worker_id: as registered. running: how many workflows it runs. status: running or draining.
 Result: alive (false: it was declared dead; drop every run and register a new worker_id), held (a restored copy: nothing can be claimed until
 release_hold), reclaimed (how many workflows of dead workers it handed back), suspects (some that were there at two crashes in a row wait to be claimed
 alone: pawl.claim_workflows(..., alone => true), once nothing else runs), schedule_in (in how many microseconds a schedule is due: then call
 pawl.run_schedules, on a session of its own; NULL: none is, the database is held, or the worker is draining), retention (ended workflows may be
-past theirs: then call pawl.run_retention, on the same one).';
+past theirs: then call pawl.run_retention, on the same one), alone (no other worker lives, or has left something to hand back).';
 
 CREATE FUNCTION pawl.unregister_worker(worker_id uuid) RETURNS integer LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$

@@ -187,7 +187,8 @@ final class WorkerLife: @unchecked Sendable {  // `shared` is locked; the rest i
                 let beat = HeartbeatStatement.decode(result)
                 guard beat.alive else { throw PostgresError(code: .server, sqlState: "PW004", message: "the worker was declared dead") }
                 shared.withLock { $0.certainUntil = sentAt + registration.lease }
-                nextBeat = sentAt + registration.heartbeatInterval
+                // Nobody waits to be found dead by it; and whoever comes is found to have come within a second.
+                nextBeat = sentAt + (beat.alone ? 2 : 1) * registration.heartbeatInterval
                 if beatNow { deliver(.confirmed) }
                 if beat.held != held {
                     held = beat.held

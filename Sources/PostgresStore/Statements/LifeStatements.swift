@@ -57,7 +57,7 @@ struct HeartbeatStatement: StoreStatement {
 
     static let prepared = PreparedStatement(
         name: "pawl_heartbeat",
-        sql: "SELECT alive, held, reclaimed, suspects, schedule_in, retention FROM pawl.heartbeat($1::uuid, $2::integer, $3::text)")
+        sql: "SELECT alive, held, reclaimed, suspects, schedule_in, retention, alone FROM pawl.heartbeat($1::uuid, $2::integer, $3::text)")
 
     func bind(_ parameters: inout ParameterBuffer) {
         parameters.add(worker)
@@ -76,14 +76,16 @@ struct HeartbeatStatement: StoreStatement {
         var scheduleIn: Int64?
         /// Whether ended workflows may be past their retention.
         var retention: Bool
+        /// Whether no other worker lives, or has left something to hand back.
+        var alone: Bool
     }
 
     static func decode(_ result: PostgresResult) -> Heartbeat {
-        guard result.rowCount == 1 else { return Heartbeat(alive: false, held: false, reclaimed: 0, suspects: false, retention: false) }
+        guard result.rowCount == 1 else { return Heartbeat(alive: false, held: false, reclaimed: 0, suspects: false, retention: false, alone: false) }
         return Heartbeat(
             alive: result.bool(0, 0), held: result.bool(0, 1), reclaimed: result.isNull(0, 2) ? 0 : Int(result.int32(0, 2)),
             suspects: !result.isNull(0, 3) && result.bool(0, 3), scheduleIn: result.isNull(0, 4) ? nil : result.int64(0, 4),
-            retention: !result.isNull(0, 5) && result.bool(0, 5))
+            retention: !result.isNull(0, 5) && result.bool(0, 5), alone: !result.isNull(0, 6) && result.bool(0, 6))
     }
 }
 
