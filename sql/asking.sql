@@ -92,7 +92,7 @@ REVOKE ALL ON FUNCTION pawl.explain_cancel(pawl.workflow) FROM PUBLIC;
 COMMENT ON FUNCTION pawl.explain_cancel(pawl.workflow) IS 'Internal: who asked for the cancellation of a workflow, as the beginning of a sentence; NULL: nobody.';
 
 CREATE FUNCTION pawl.explain_run(it pawl.workflow) RETURNS text LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    SELECT CASE WHEN w.worker_id IS NULL OR w.ended_at IS NOT NULL OR w.heartbeat_at <= clock_timestamp() - interval '10 seconds'
+    SELECT CASE WHEN NOT EXISTS (SELECT FROM pawl.live_workers() l WHERE l.worker_id = it.claimed_by)
         THEN format('worker "%s", which has run it since %s, was last heard of %s: the next live worker takes it over%s.',
             coalesce(w.worker_name, it.claimed_by::text), pawl.at_time(it.claimed_at), coalesce(pawl.at_time(w.heartbeat_at), 'over a day ago'),
             CASE WHEN EXISTS (SELECT FROM pawl.live_workers()) THEN '' ELSE ', and none is running: systemctl start pawld@NAME' END)

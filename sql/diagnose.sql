@@ -18,7 +18,7 @@ COMMENT ON FUNCTION pawl.count_of(bigint, text) IS 'Internal: so many things, in
 
 -- A worker that was killed alone is dead for everybody but its row: nobody is there to write it down.
 CREATE FUNCTION pawl.live_workers() RETURNS SETOF pawl.worker LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    SELECT w.* FROM pawl.worker w WHERE w.ended_at IS NULL AND w.heartbeat_at > clock_timestamp() - interval '10 seconds'
+    SELECT w.* FROM pawl.worker w WHERE w.ended_at IS NULL AND w.heartbeat_at > clock_timestamp() - pawl.lease()
 $$;
 REVOKE ALL ON FUNCTION pawl.live_workers() FROM PUBLIC;
 COMMENT ON FUNCTION pawl.live_workers() IS 'Internal: the workers that were heard of within a lease.';
@@ -43,7 +43,7 @@ BEGIN
         format('worker "%s" (process %s on %s) was last heard of %s ago: it was killed, is stopped, or cannot reach the server', w.worker_name, w.pid,
             w.hostname, pawl.in_words(now - w.heartbeat_at)),
         format('journalctl -u ''pawld@*'' on %s; what it ran goes on when another worker runs: systemctl restart pawld@NAME', w.hostname)
-    FROM pawl.worker w WHERE w.ended_at IS NULL AND w.heartbeat_at <= now - interval '10 seconds';
+    FROM pawl.worker w WHERE w.ended_at IS NULL AND w.heartbeat_at <= now - pawl.lease();
 
     RETURN QUERY SELECT 'error', 'unreclaimed_worker', w.worker_name,
         format('worker "%s" ended %s ago, and its workflows could not be handed back: another session has them locked', w.worker_name,

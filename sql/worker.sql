@@ -2,6 +2,12 @@
 -- Its life is a session-level advisory lock (1346459468, worker_number) on its life line. In the same class, -1 is the lock of whoever reclaims.
 -- A claim holds (1346459469, worker_number) shared while it is under way, a transaction of a handler (1346459470, worker_number).
 
+CREATE FUNCTION pawl.lease() RETURNS interval LANGUAGE sql IMMUTABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT interval '10 seconds'
+$$;
+REVOKE ALL ON FUNCTION pawl.lease() FROM PUBLIC;
+COMMENT ON FUNCTION pawl.lease() IS 'Internal: how long after its last heartbeat a worker counts as alive.';
+
 CREATE FUNCTION pawl.check_installation() RETURNS pawl.installation LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -182,7 +188,7 @@ SET search_path = pg_catalog, pg_temp SET enable_seqscan = on SET enable_bitmaps
 #variable_conflict use_column
 DECLARE
     me ALIAS FOR $1;
-    lease CONSTANT interval := interval '10 seconds';
+    lease CONSTANT interval := pawl.lease();
     now timestamptz := clock_timestamp();
     other record;
     settling boolean;       -- the server has just started, or was promoted: a free lock means nothing yet
@@ -348,7 +354,7 @@ BEGIN
     PERFORM pawl.add_history_partition(clock_timestamp()), pawl.add_history_partition(clock_timestamp() + interval '1 month');
     PERFORM pawl.reclaim_lost_workflows(register_worker.worker_id, false);
 
-    RETURN QUERY SELECT known.worker_number, interval '500 milliseconds', interval '10 seconds',
+    RETURN QUERY SELECT known.worker_number, interval '500 milliseconds', pawl.lease(),
         coalesce((SELECT s.setting::integer FROM pg_settings s WHERE s.name = 'pawl.max_payload'), 1048576),
         place.held_at IS NOT NULL, place.held_reason;
 END $$;
