@@ -58,15 +58,23 @@ DECLARE
     past record;
     occupied boolean;
 BEGIN
+    -- What was inserted since the last vacuum is read by every walk until it is summarized. Before the first drop, whose lock lasts until the end of
+    -- this transaction.
     FOR past IN SELECT m.* FROM pawl.history_months() m ORDER BY m.month LOOP
+        BEGIN
+            PERFORM brin_summarize_new_values(i.indexrelid) FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am a ON a.oid = c.relam
+                WHERE i.indrelid = past.partition AND a.amname = 'brin';
+        EXCEPTION WHEN lock_not_available THEN
+            NULL;   -- the next time
+        END;
+    END LOOP;
+    FOR past IN SELECT m.* FROM pawl.history_months() m
+        WHERE m.month < date_trunc('month', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC' ORDER BY m.month
+    LOOP
         -- Dropping one waits for every reader of the history, and whoever ends a workflow waits behind it: a tenth of a second at most.
         BEGIN
             EXECUTE format('SELECT EXISTS (SELECT FROM %s)', past.partition) INTO occupied;
-            IF occupied THEN
-                -- What was inserted since the last vacuum is read by every walk until it is summarized.
-                PERFORM brin_summarize_new_values(i.indexrelid) FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am a ON a.oid = c.relam
-                    WHERE i.indrelid = past.partition AND a.amname = 'brin';
-            ELSIF past.month < date_trunc('month', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC' THEN
+            IF NOT occupied THEN
                 LOCK TABLE pawl.workflow_history IN ACCESS EXCLUSIVE MODE;
                 -- Once more, now that nobody can insert.
                 EXECUTE format('SELECT EXISTS (SELECT FROM %s)', past.partition) INTO occupied;
