@@ -1,5 +1,4 @@
 internal import ArgumentParser
-internal import FoundationEssentials
 
 /// `pawl plugin check`
 struct PluginCheckCommand: ParsableCommand {
@@ -22,9 +21,7 @@ struct PluginCheckCommand: ParsableCommand {
     func run() throws {
         let reports = PluginReport.of(files)
         if json {
-            let encoder = JSONEncoder()
-            encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-            print(String(decoding: try encoder.encode(reports), as: UTF8.self))
+            try printJSON(reports)
         } else {
             for report in reports { print(report.text) }
         }

@@ -52,9 +52,7 @@ struct PluginNewCommand: ParsableCommand {
             }
         }
         if json {
-            let encoder = JSONEncoder()
-            encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-            print(String(decoding: try encoder.encode(Made(directory: directory, sdk: sdk, files: template.files.map(\.path))), as: UTF8.self))
+            try printJSON(Made(directory: directory, sdk: sdk, files: template.files.map(\.path)))
         } else {
             print("Made \(directory). Build it with: pawl plugin build \(self.directory ?? name)")
         }
