@@ -386,7 +386,7 @@ COMMENT ON COLUMN pawl.retention.changed_by IS 'By whom.';
 CREATE VIEW pawl.audit AS
 SELECT a.created_at, a.role_name, a.action, a.object_kind, a.object_name, a.reason, a.detail, a.audit_key
 FROM pawl.audit_entry a;
-COMMENT ON VIEW pawl.audit IS 'What people did to workflows, queues, schedules and the rest: who, when, what and why. By index: object_kind with object_name, audit_key.';
+COMMENT ON VIEW pawl.audit IS 'What people did to workflows, queues, schedules and the rest: who, when, what and why. By index: object_name, object_kind other than workflow, audit_key, created_at.';
 COMMENT ON COLUMN pawl.audit.created_at IS 'When: the start of that transaction.';
 COMMENT ON COLUMN pawl.audit.role_name IS 'Who: the role of SET ROLE or the session''s user.';
 COMMENT ON COLUMN pawl.audit.action IS 'The function that was called, in the singular: cancel_workflow also for cancel_workflows.';

@@ -8,20 +8,20 @@ extension OperatorSession {
     package func workflows(
         _ filter: WorkflowFilter, limit: Int?, _ body: (OperatorRows) throws(OperatorError) -> Bool
     ) throws(OperatorError) {
-        let (clause, parameters) = filter.clause()
+        let (matching, parameters) = filter.matching()
         try pages(
             """
             SELECT w.workflow_id, w.workflow_name, w.workflow_version, w.queue, w.status, w.status_reason, w.priority, w.partition_key, w.attributes,
                 w.parent_workflow_id, w.worker_id, w.recoveries, w.waiting_for, w.error, w.created_at, w.run_at, w.started_at, w.completed_at
-            FROM pawl.workflows w \(clause) ORDER BY w.created_at DESC\(limit.map { " LIMIT \($0)" } ?? "")
+            FROM \(matching) ORDER BY w.created_at DESC\(limit.map { " LIMIT \($0)" } ?? "")
             """, parameters, body)
     }
 
     /// The ids of all that match, the newest first.
     package func workflowIDs(_ filter: WorkflowFilter) throws(OperatorError) -> [String] {
-        let (clause, parameters) = filter.clause()
+        let (matching, parameters) = filter.matching()
         var ids: [String] = []
-        try pages("SELECT w.workflow_id FROM pawl.workflows w \(clause) ORDER BY w.created_at DESC", parameters, size: 10_000) { page in
+        try pages("SELECT w.workflow_id FROM \(matching) ORDER BY w.created_at DESC", parameters, size: 10_000) { page in
             ids += page.compactMap { $0["workflow_id"].text }
             return true
         }
@@ -39,7 +39,8 @@ extension OperatorSession {
 
     /// The children of a workflow, the oldest first.
     package func children(of workflowKey: String?, limit: Int) throws(OperatorError) -> OperatorRows {
-        try rows("SELECT * FROM pawl.workflows WHERE parent_key = $1::bigint ORDER BY workflow_key LIMIT $2::bigint", workflowKey, String(limit))
+        // By the bare key it would be all workflows in the order of the primary key, until there were enough children.
+        try rows("SELECT * FROM pawl.workflows WHERE parent_key = $1::bigint ORDER BY workflow_key + 0 LIMIT $2::bigint", workflowKey, String(limit))
     }
 
     /// The last `limit` recorded steps of a workflow, in the order of their numbers; nil: all.

@@ -18,8 +18,8 @@ package struct WorkflowFilter: Sendable {
         workflowName == nil && statuses.isEmpty && queue == nil && olderThan == nil && newerThan == nil && attributes == nil && parent == nil
     }
 
-    /// A WHERE clause over `pawl.workflows`, and its parameters: only what is asked for, so that each filter finds its index.
-    func clause() -> (sql: String, parameters: [String?]) {
+    /// A table expression `w` of the rows of `pawl.workflows` that match, and its parameters: only what is asked for, so that each filter finds its index.
+    func matching() -> (sql: String, parameters: [String?]) {
         var conditions: [String] = []
         var parameters: [String?] = []
         func add(_ value: String?, _ condition: (String) -> String) {
@@ -39,6 +39,10 @@ package struct WorkflowFilter: Sendable {
         add(newerThan) { "w.created_at > now() - \($0)::interval" }
         add(attributes) { "w.attributes @> \($0)::jsonb" }
         add(parent) { "w.parent_key = (SELECT p.workflow_key FROM pawl.workflows p WHERE p.workflow_id = \($0))" }
-        return (conditions.isEmpty ? "" : "WHERE " + conditions.joined(separator: " AND "), parameters)
+        guard !conditions.isEmpty else { return ("pawl.workflows w", []) }
+        let condition = conditions.joined(separator: " AND ")
+        // Whoever wants the newest few of a customer would be given all workflows by their time, until there were enough of his: OFFSET 0 has his found first.
+        return attributes != nil || parent != nil
+            ? ("(SELECT w.* FROM pawl.workflows w WHERE \(condition) OFFSET 0) w", parameters) : ("pawl.workflows w WHERE \(condition)", parameters)
     }
 }
