@@ -392,6 +392,6 @@ COMMENT ON COLUMN pawl.audit.role_name IS 'Who: the role of SET ROLE or the sess
 COMMENT ON COLUMN pawl.audit.action IS 'The function that was called, in the singular: cancel_workflow also for cancel_workflows.';
 COMMENT ON COLUMN pawl.audit.object_kind IS 'workflow, queue, schedule, handler, retention, access or database.';
 COMMENT ON COLUMN pawl.audit.object_name IS 'The workflow_id, or the name of the object.';
-COMMENT ON COLUMN pawl.audit.reason IS 'The reason that was given.';
+COMMENT ON COLUMN pawl.audit.reason IS 'The reason that was given, as an argument or as the setting pawl.reason.';
 COMMENT ON COLUMN pawl.audit.detail IS 'What else was asked for, without payloads.';
 COMMENT ON COLUMN pawl.audit.audit_key IS 'Grows with time.';

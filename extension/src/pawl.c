@@ -13,8 +13,21 @@ int			pawl_max_steps = 50000;
 int			pawl_max_recoveries = 3;
 int			pawl_poll_interval = 1000;
 bool		pawl_require_handler = false;
+static char *pawl_reason = NULL;	/* pawl.record_action reads it as a setting */
+
+#define MAX_REASON 1024			/* bytes, as of the reason arguments */
 
 void		_PG_init(void);
+
+static bool
+check_reason(char **value, void **extra, GucSource source)
+{
+	if (*value == NULL || strlen(*value) <= MAX_REASON)
+		return true;
+	GUC_check_errdetail("It has %zu bytes.", strlen(*value));
+	GUC_check_errhint("Give a text of up to %d bytes; an empty one is none.", MAX_REASON);
+	return false;
+}
 
 void
 _PG_init(void)
@@ -30,6 +43,9 @@ _PG_init(void)
 							&pawl_poll_interval, 1000, 0, 3600 * 1000, PGC_USERSET, GUC_UNIT_MS, NULL, NULL, NULL);
 	DefineCustomBoolVariable("pawl.require_handler", "Whether enqueueing a workflow name that no worker ever offered is an error.", NULL,
 							 &pawl_require_handler, false, PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomStringVariable("pawl.reason", "Why you do what pawl.audit records, where no reason argument says it.",
+							   "Up to 1024 bytes. SET LOCAL pawl.reason = 'ticket 42' says it for one transaction.",
+							   &pawl_reason, "", PGC_USERSET, 0, check_reason, NULL, NULL);
 	MarkGUCPrefixReserved("pawl");
 
 	pawl_init_cache();

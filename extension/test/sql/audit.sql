@@ -38,7 +38,30 @@ ROLLBACK;
 
 SELECT role_name = 'regress_operator' AS by_operator, action, object_kind, CASE object_kind WHEN 'database' THEN (object_name = current_database())::text ELSE object_name END,
     reason, detail FROM pawl.audit ORDER BY audit_key;
+-- The setting tells why where no argument does, also in a session that has not called any function yet; the transaction ends it.
+SELECT pawl.grant_access('regress_operator', 'enqueue');
+SELECT max(audit_key) AS last FROM pawl.audit \gset
+\c -
+\set SHOW_CONTEXT never
 SET client_min_messages = warning;
+SET ROLE regress_operator;
+BEGIN;
+SET LOCAL pawl.reason = 'ticket 42';
+SELECT pawl.create_queue('lane'), pawl.pause_queue('lane'), pawl.resume_queue('lane'), pawl.alter_queue('lane', concurrency => 2), pawl.drop_queue('lane');
+SELECT pawl.create_schedule('nightly', '@daily', 'regress_close'), pawl.drop_schedule('nightly');
+SELECT pawl.set_retention('regress_close', keep => 10), pawl.set_retention('regress_close');
+SELECT pawl.move_workflows('regress_close', 3, 4), pawl.cancel_workflow('a again', 'an argument goes first');
+SELECT pawl.fork_workflow('a', new_workflow_id => 'a once more'), pawl.redact_workflow('a again'), pawl.delete_workflow('a again');
+COMMIT;
+SET pawl.reason = '';
+SELECT pawl.cancel_workflow('a once more');
+RESET ROLE;
+SELECT action, object_name, reason FROM pawl.audit WHERE audit_key > :last ORDER BY audit_key;
+SET pawl.reason = 'not needed any more';
+SELECT pawl.revoke_access('regress_operator', 'operate');
+SELECT action, object_name, reason FROM pawl.audit ORDER BY audit_key DESC LIMIT 1;
+RESET pawl.reason;
+
 TRUNCATE pawl.installation, pawl.access_rule;
 DROP FUNCTION public.regress_close(jsonb);
 DROP OWNED BY regress_operator, regress_clerk;

@@ -152,6 +152,7 @@ SET pawl.max_steps = 0;
 SET pawl.max_recoveries = 0;
 SET pawl.poll_interval = -1;
 SET pawl.require_handler = 'maybe';
+SELECT set_config('pawl.reason', repeat('x', 1025), false);
 SET pawl.max_payloads = 1;
 \set VERBOSITY default
 SELECT name, setting, unit, vartype, context, min_val, max_val FROM pg_settings WHERE name LIKE 'pawl.%' ORDER BY name;
