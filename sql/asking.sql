@@ -159,7 +159,7 @@ BEGIN
     IF q.paused_at IS NOT NULL THEN
         RETURN format('queue "%s" was paused by %s at %s%s: SELECT pawl.resume_queue(%L);', q.queue_name, q.paused_by, pawl.at_time(q.paused_at),
             coalesce(' (' || q.paused_reason || ')', ''), q.queue_name);
-    ELSIF it.running_in IS NOT NULL THEN
+    ELSIF it.running_in IS NOT NULL AND q.hold_while_waiting THEN
         RETURN NULL;        -- it has its permit still
     END IF;
     SELECT count(*) INTO running FROM pawl.workflow w WHERE w.running_in = q.queue_id AND (w.claimed_by IS NOT NULL OR q.hold_while_waiting);

@@ -17,7 +17,7 @@ COMMENT ON COLUMN pawl.queue.created_by IS 'The role that made it.';
 
 COMMENT ON COLUMN pawl.queue_gate.queue_id IS 'The queue.';
 COMMENT ON COLUMN pawl.queue_gate.next_slot IS 'The slot of its rate limit that was used longest ago.';
-COMMENT ON COLUMN pawl.queue_gate.counted IS 'Whether running_in tells of everything that runs in it; not yet after it got its first limit.';
+COMMENT ON COLUMN pawl.queue_gate.counted IS 'Whether running_in tells of everything that runs in it; not yet after it got its first limit. A rate limit alone needs no count.';
 
 COMMENT ON COLUMN pawl.queue_rate_slot.queue_id IS 'The queue.';
 COMMENT ON COLUMN pawl.queue_rate_slot.slot IS 'From 0 to rate_limit - 1.';

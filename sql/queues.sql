@@ -15,10 +15,12 @@ COMMENT ON FUNCTION pawl.check_limit(text, integer, integer) IS 'Internal: refus
 -- The caller has locked the queue's row. Whoever claims from it goes by the old limits until then; later claims see these.
 CREATE FUNCTION pawl.set_limits(queue_id integer, concurrency integer, worker_concurrency integer, rate_limit integer, rate_period interval,
     partition_concurrency integer, hold_while_waiting boolean)
-RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET enable_seqscan = off AS $$
 #variable_conflict use_column
 DECLARE
     id ALIAS FOR $1;
+    held CONSTANT boolean := (SELECT q.hold_while_waiting FROM pawl.queue q WHERE q.queue_id = id);
+    marks integer;
     slots integer;
     latest timestamptz[];   -- first starts that the new limit has to remember, the last one first
 BEGIN
@@ -42,6 +44,20 @@ BEGIN
     UPDATE pawl.queue q SET concurrency = set_limits.concurrency, worker_concurrency = set_limits.worker_concurrency,
         rate_limit = set_limits.rate_limit, rate_period = set_limits.rate_period, partition_concurrency = set_limits.partition_concurrency,
         hold_while_waiting = set_limits.hold_while_waiting WHERE q.queue_id = id;
+
+    -- A permit that was kept before hold_while_waiting was switched off may be another's by now. Those that woke up get a new place: claims have
+    -- passed them by while they are locked.
+    IF set_limits.hold_while_waiting AND NOT held THEN
+        PERFORM pawl.mark_locks();
+        WITH forgotten AS (
+            UPDATE pawl.workflow w SET running_in = NULL, ready_key = CASE WHEN w.ready_key IS NOT NULL THEN nextval('pawl.key_seq') END
+            WHERE w.workflow_key = ANY (ARRAY(
+                SELECT l.workflow_key FROM pawl.workflow l WHERE l.running_in = id AND l.claimed_by IS NULL ORDER BY l.workflow_key FOR NO KEY UPDATE))
+            RETURNING w.queue_id, w.rank, w.ready_key, w.workflow_name, w.workflow_version),
+        marked AS MATERIALIZED (
+            SELECT pawl.mark_ready(f.queue_id, f.rank, f.ready_key, f.workflow_name, f.workflow_version) FROM forgotten f WHERE f.ready_key IS NOT NULL)
+        SELECT count(*) INTO marks FROM marked;
+    END IF;
 
     SELECT count(*) INTO slots FROM pawl.queue_rate_slot s WHERE s.queue_id = id;
     IF slots <> coalesce(set_limits.rate_limit, 0) THEN

@@ -107,6 +107,8 @@ CREATE UNIQUE INDEX workflow_partition_ready_idx ON pawl.workflow (queue_id, par
 -- Those that were there at two crashes in a row: each is claimed alone.
 CREATE INDEX workflow_suspect_idx ON pawl.workflow (ready_key) WHERE crashes >= 2 AND ready_key IS NOT NULL;
 CREATE INDEX workflow_running_in_idx ON pawl.workflow (running_in, partition_key) WHERE running_in IS NOT NULL;
+-- Those that kept their permits while they were parked, and woke up.
+CREATE INDEX workflow_held_idx ON pawl.workflow (running_in, rank, ready_key) WHERE running_in IS NOT NULL AND ready_key IS NOT NULL;
 -- One for each deduplication_id that is yet to start. Those that have started are in it to be found: passing the key on touches none of them, so that
 -- no worker waits for the transaction that does.
 CREATE UNIQUE INDEX workflow_deduplication_idx ON pawl.workflow

@@ -376,7 +376,7 @@ SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
             SELECT count(*) AS all_of_it, count(*) FILTER (WHERE w.partition_key = $2) AS of_partition, count(*) FILTER (WHERE w.claimed_by = $4) AS of_worker
             FROM pawl.workflow w WHERE w.running_in = q.queue_id AND (w.claimed_by IS NOT NULL OR q.hold_while_waiting)) r
         WHERE q.queue_id = $1 AND (q.paused_at IS NOT NULL OR r.of_worker >= q.worker_concurrency
-            OR ($3 IS NULL AND (r.all_of_it >= q.concurrency OR ($2 IS NOT NULL AND r.of_partition >= q.partition_concurrency)))))
+            OR (($3 IS NULL OR NOT q.hold_while_waiting) AND (r.all_of_it >= q.concurrency OR ($2 IS NOT NULL AND r.of_partition >= q.partition_concurrency)))))
 $$;
 REVOKE ALL ON FUNCTION pawl.has_room(integer, text, integer, uuid) FROM PUBLIC;
 COMMENT ON FUNCTION pawl.has_room(integer, text, integer, uuid) IS

@@ -188,10 +188,9 @@ prepare_plans(void)
 	partitioned_plan = pawl_prepare(
 		"SELECT w.queue_id FROM pawl.workflow w WHERE w.queue_id > $1 AND w.partition_key IS NOT NULL AND w.ready_key IS NOT NULL"
 		" ORDER BY w.queue_id, w.partition_key, w.rank, w.ready_key LIMIT 1", 1, ((Oid[]) {INT4OID}));
-	/* The next partition after $2, what comes first in it, how many of it run, and whether it is past $3. */
+	/* The next partition after $2, the rank of what comes first in it, and whether it is past $3. */
 	partition_plan = pawl_prepare(
-		"SELECT w.partition_key, w.rank & 1 = 1, (SELECT count(*)::integer FROM pawl.workflow r"
-		" WHERE r.running_in = $1 AND r.partition_key = w.partition_key), w.partition_key > $3 FROM pawl.workflow w"
+		"SELECT w.partition_key, w.rank, w.partition_key > $3 FROM pawl.workflow w"
 		" WHERE w.queue_id = $1 AND w.partition_key > $2 AND w.partition_key IS NOT NULL AND w.ready_key IS NOT NULL"
 		" ORDER BY w.queue_id, w.partition_key, w.rank, w.ready_key LIMIT 1", 3, ((Oid[]) {INT4OID, TEXTOID, TEXTOID}));
 
@@ -206,7 +205,10 @@ prepare_plans(void)
 	/* Whoever was there at two crashes in a row is left to claims of one alone. */
 #define UNSUSPECTED " AND w.crashes < 2"
 #define IN_LANE "w.queue_id = $1 AND w.rank = $2 AND w.partition_key IS NULL AND w.ready_key >= $3" RUNNABLE UNSUSPECTED
-#define IN_PARTITION "w.queue_id = $1 AND w.partition_key = $2 AND w.ready_key >= $3 AND w.ready_key IS NOT NULL" RUNNABLE UNSUSPECTED
+	/* $3: up to which rank; an even one lets nothing start for the first time. */
+#define IN_PARTITION "w.queue_id = $1 AND w.partition_key = $2 AND w.rank <= $3 AND ($3 & 1 = 1 OR w.rank & 1 = 0) AND w.ready_key IS NOT NULL" \
+	RUNNABLE UNSUSPECTED
+#define EVERY_RANK PG_INT64_MAX
 	/* A parked one that kept its permit, and woke up. */
 #define HELD "w.running_in = $1 AND w.ready_key IS NOT NULL AND $2 >= 0 AND $3 >= 0" RUNNABLE UNSUSPECTED
 	/* $3: whether there is room for one that has no permit. */
@@ -224,7 +226,7 @@ prepare_plans(void)
 	" RETURNING w.workflow_key, w.epoch, w.rank & 1 = 0 OR w.forked_from IS NOT NULL, w.workflow_version, w.priority, w.recoveries, w.created_at, w.workflow_id," \
 	" w.workflow_name, CASE w.queue_id WHEN 0 THEN 'default' ELSE (SELECT q.queue_name FROM pawl.queue q WHERE q.queue_id = w.queue_id) END," \
 	" w.partition_key, coalesce(w.input, (SELECT p.value FROM pawl.payload p WHERE p.workflow_key = w.workflow_key AND p.name = 'input'))," \
-	" w.headers, w.attributes, w.deadline_at, w.cancel_reason, w.probation, w.parent_key," keys
+	" w.headers, w.attributes, w.deadline_at, w.cancel_reason, w.probation, w.parent_key, w.rank & 1 = 1," keys
 	/* What runs in a limited queue is counted by running_in, and has left the index of the claimable ones. */
 #define LIMITED " running_in = w.queue_id, ready_key = NULL,"
 #define OWN_KEYS " w.ready_key, w.ready_key"
@@ -240,8 +242,7 @@ prepare_plans(void)
 	free_plans.suspect = pawl_prepare(TAKE(SUSPECT, "w.ready_key", " probation = true,", OWN_KEYS), 11, claim_types);
 	limited_plans.suspect = pawl_prepare(TAKE(SUSPECT, "w.ready_key", LIMITED " probation = true,", FORMER_KEYS), 11, claim_types);
 	suspects_plan = pawl_prepare(
-		"SELECT w.queue_id, w.partition_key, (SELECT count(*)::integer FROM pawl.workflow r WHERE r.running_in = w.queue_id AND r.partition_key = w.partition_key)"
-		" FROM pawl.workflow w WHERE w.crashes >= 2 AND w.ready_key IS NOT NULL AND w.claimed_by IS NULL AND ($1 IS NULL OR w.queue_id = ANY ($1))"
+		"SELECT w.queue_id, w.partition_key FROM pawl.workflow w WHERE w.crashes >= 2 AND w.ready_key IS NOT NULL AND w.claimed_by IS NULL AND ($1 IS NULL OR w.queue_id = ANY ($1))"
 		" GROUP BY w.queue_id, w.partition_key ORDER BY min(w.ready_key)", 1, ((Oid[]) {INT4ARRAYOID}));
 	parent_plan = pawl_prepare("SELECT w.workflow_id FROM pawl.workflow w WHERE w.workflow_key = $1", 1, ((Oid[]) {INT8OID}));
 	ended_parent_plan = pawl_prepare("SELECT h.workflow_id FROM pawl.workflow_history h WHERE h.workflow_key = $1 LIMIT 1", 1, ((Oid[]) {INT8OID}));
@@ -387,6 +388,7 @@ enum
 	ROW_CANCEL_REASON,
 	ROW_PROBATION,
 	ROW_PARENT,
+	ROW_STARTS,					/* for the first time: a copy, which has steps to be read, may do so too */
 	ROW_LOWEST_KEY,
 	ROW_HIGHEST_KEY,
 	ROW_COLUMNS
@@ -484,7 +486,7 @@ take(Claim *claim, PawlLimits *limits, SPIPlanPtr plan, int32 queue_id, Datum se
 		heap_deform_tuple(rows->vals[i], rows->tupdesc, row, missing);
 		taken.lowest = Min(taken.lowest, DatumGetInt64(row[ROW_LOWEST_KEY]));
 		taken.highest = Max(taken.highest, DatumGetInt64(row[ROW_HIGHEST_KEY]));
-		taken.started += !DatumGetBool(row[ROW_BEGAN]);
+		taken.started += DatumGetBool(row[ROW_STARTS]);
 		/* Claimed beside its lane: whoever has passed it there must hear of it if this aborts. */
 		if (plan == held_plan && pawl_shared != NULL)
 			pawl_touch(pawl_lane(queue_id, 2 * (int64) DatumGetInt32(row[ROW_PRIORITY])), DatumGetInt64(row[ROW_LOWEST_KEY]));
@@ -535,78 +537,6 @@ room_for(const Claim *claim, const PawlLimits *limits, bool first_starts)
 	return first_starts ? Min(room, limits->starts) : room;
 }
 
-/* One lane; without a mark if the table of lanes was full. */
-static void
-claim_from_lane(Claim *claim, PawlLimits *limits, int lane, int32 queue_id, int64 rank)
-{
-	int64		from = lane < 0 ? 0 : Min(lanes[lane].before_last, lanes[lane].pending);
-	bool		first_starts = rank & 1;
-	int			asked = claim->left;
-	Taken		taken;
-
-	if (limits != NULL)
-	{
-		/* A lane that is not looked at keeps its mark. */
-		if (!limits->open)
-		{
-			if (limits->asked || pawl_is_full(limits) || (first_starts && limits->slot_in > 0))
-				return;
-			if (!probe(claim, probe_plan, queue_id, Int64GetDatum(rank), from))
-			{
-				if (lane >= 0)
-					move_mark(claim->newest_key, lane, false, NO_KEY, 0);
-				return;
-			}
-			if (!pawl_open_gate(limits, claim->worker, claim->left))
-				return;
-		}
-		asked = room_for(claim, limits, first_starts);
-		if (asked <= 0)
-			return;
-	}
-	pawl_begin_touching(lane, from);
-	taken = take(claim, limits, limits == NULL ? free_plans.lane : limited_plans.lane, queue_id, Int64GetDatum(rank), false, from, asked);
-	pawl_touch(lane, taken.lowest);
-	if (lane >= 0)
-		move_mark(claim->newest_key, lane, taken.count == asked, taken.lowest, taken.highest);
-}
-
-/* Parked ones that kept their permits and woke up. */
-static void
-claim_held(Claim *claim, PawlLimits *limits)
-{
-	if (limits->worker_room <= 0 || !probe(claim, held_probe_plan, limits->queue_id, Int64GetDatum(0), 0)
-		|| !pawl_open_gate(limits, claim->worker, claim->left))
-		return;
-	if (limits->hold && limits->worker_room > 0)
-		(void) take(claim, limits, held_plan, limits->queue_id, Int64GetDatum(0), false, 0, Min(claim->left, limits->worker_room));
-}
-
-static Round *
-round_of(int32 queue_id)
-{
-	HASHCTL		control = {.keysize = sizeof(int32), .entrysize = sizeof(Round), .hcxt = TopMemoryContext};
-	Round	   *round;
-	bool		found;
-
-	if (rounds == NULL)
-		rounds = hash_create("pawl rounds", 16, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-	round = hash_search(rounds, &queue_id, HASH_ENTER, &found);
-	if (!found)
-		memset((char *) round + sizeof(int32), 0, sizeof(Round) - sizeof(int32));
-	return round;
-}
-
-static void
-begin_round(Round *round)
-{
-	round->under_way = true;
-	round->wrapped = round->skipped = false;
-	round->served = 0;
-	round->arming = pawl_arming();
-	strlcpy(round->from, round->cursor, sizeof(round->from));
-}
-
 static BarrenPartition *
 barren_partition(int32 queue_id, const char *partition, HASHACTION action)
 {
@@ -644,6 +574,177 @@ found_barren(int32 queue_id, const char *partition, TimestampTz began)
 	barren_partition(queue_id, partition, HASH_ENTER)->rests_until = now + BARREN_REST * (now - began);
 }
 
+/* Whether nothing of a queue is claimed now, as this claim knows already, or as the one before it found at some cost. */
+static bool
+passed_by(const PawlLimits *limits)
+{
+	if (limits->open)
+		return false;
+	if (limits->asked || (limits->measured && (limits->room <= 0 || limits->worker_room <= 0)))
+		return true;
+	if (!rests(limits->queue_id, ""))
+		return false;
+	unfinished = true;
+	return true;
+}
+
+/* Something of a queue could be claimed, as far as its limits let it. */
+static bool
+open_gate(Claim *claim, PawlLimits *limits)
+{
+	TimestampTz began = GetCurrentTimestamp();
+
+	if (limits->open)
+		return true;
+	if (!pawl_is_full(limits))
+		return pawl_open_gate(limits, claim->left);
+	found_barren(limits->queue_id, "", began);
+	return false;
+}
+
+/* One lane; without a mark if the table of lanes was full. */
+static void
+claim_from_lane(Claim *claim, PawlLimits *limits, int lane, int32 queue_id, int64 rank)
+{
+	int64		from = lane < 0 ? 0 : Min(lanes[lane].before_last, lanes[lane].pending);
+	bool		first_starts = rank & 1;
+	int			asked = claim->left;
+	Taken		taken;
+
+	if (limits != NULL)
+	{
+		/* A lane that is not looked at keeps its mark. */
+		if (!limits->open)
+		{
+			if (passed_by(limits) || (first_starts && limits->slot_in > 0))
+				return;
+			if (!probe(claim, probe_plan, queue_id, Int64GetDatum(rank), from))
+			{
+				if (lane >= 0)
+					move_mark(claim->newest_key, lane, false, NO_KEY, 0);
+				return;
+			}
+			if (!open_gate(claim, limits))
+				return;
+		}
+		asked = room_for(claim, limits, first_starts);
+		if (asked <= 0)
+			return;
+	}
+	pawl_begin_touching(lane, from);
+	taken = take(claim, limits, limits == NULL ? free_plans.lane : limited_plans.lane, queue_id, Int64GetDatum(rank), false, from, asked);
+	pawl_touch(lane, taken.lowest);
+	if (lane >= 0)
+		move_mark(claim->newest_key, lane, taken.count == asked, taken.lowest, taken.highest);
+}
+
+/* Parked ones that kept their permits and woke up. */
+static void
+claim_held(Claim *claim, PawlLimits *limits)
+{
+	if (!probe(claim, held_probe_plan, limits->queue_id, Int64GetDatum(0), 0))
+		return;
+	pawl_measure(limits);
+	if (limits->worker_room <= 0 || !pawl_open_gate(limits, claim->left))
+		return;
+	if (limits->hold && limits->worker_room > 0)
+		(void) take(claim, limits, held_plan, limits->queue_id, Int64GetDatum(0), false, 0, Min(claim->left, limits->worker_room));
+}
+
+static Round *
+round_of(int32 queue_id)
+{
+	HASHCTL		control = {.keysize = sizeof(int32), .entrysize = sizeof(Round), .hcxt = TopMemoryContext};
+	Round	   *round;
+	bool		found;
+
+	if (rounds == NULL)
+		rounds = hash_create("pawl rounds", 16, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	round = hash_search(rounds, &queue_id, HASH_ENTER, &found);
+	if (!found)
+		memset((char *) round + sizeof(int32), 0, sizeof(Round) - sizeof(int32));
+	return round;
+}
+
+static void
+begin_round(Round *round)
+{
+	round->under_way = true;
+	round->wrapped = round->skipped = false;
+	round->served = 0;
+	round->arming = pawl_arming();
+	strlcpy(round->from, round->cursor, sizeof(round->from));
+}
+
+/* The next partition of a round, and the rank of what comes first in it; NULL: the round is over. */
+static char *
+next_partition(Round *round, int64 *first_rank)
+{
+	for (;;)
+	{
+		Datum		values[3] = {Int32GetDatum(round->queue_id), CStringGetTextDatum(round->cursor), CStringGetTextDatum(round->from)};
+		bool		isnull;
+
+		if (SPI_execute_plan(partition_plan, values, NULL, false, 1) != SPI_OK_SELECT)
+			elog(ERROR, "could not look for partitions");
+		if (SPI_processed > 0 && !(round->wrapped && DatumGetBool(column(0, 3, &isnull))))
+		{
+			*first_rank = DatumGetInt64(column(0, 2, &isnull));
+			return SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+		}
+		if (round->wrapped)
+			return NULL;
+		round->wrapped = true;
+		round->cursor[0] = '\0';
+	}
+}
+
+/* How many of a partition may be claimed, and up to which rank. */
+static int
+room_in_partition(const Claim *claim, const PawlLimits *limits, Datum partition, int64 first_rank, int64 *up_to)
+{
+	bool		may_start = limits->open ? limits->starts > 0 : limits->slot_in <= 0;
+
+	/* New ones at the head of a partition keep what is behind them waiting for a slot. */
+	if (!may_start && (first_rank & 1))
+		return 0;
+	*up_to = may_start ? EVERY_RANK : first_rank;
+	return Min(limits->open ? room_for(claim, limits, may_start) : claim->left, pawl_partition_room(limits, partition));
+}
+
+/* Up to share of one partition.  How many were claimed; -1: the queue has no room, or another claim is at its gate. */
+static int
+claim_from_partition(Claim *claim, PawlLimits *limits, int32 queue_id, const char *key, int64 first_rank, int share)
+{
+	Datum		partition = CStringGetTextDatum(key);
+	TimestampTz began = GetCurrentTimestamp();
+	int64		up_to = EVERY_RANK;
+	int			taken;
+
+	if (limits != NULL)
+	{
+		share = Min(share, room_in_partition(claim, limits, partition, first_rank, &up_to));
+		if (share > 0 && !limits->open)
+		{
+			if (!probe(claim, partition_probe_plan, queue_id, partition, up_to))
+			{
+				found_barren(queue_id, key, began);
+				return 0;
+			}
+			if (!open_gate(claim, limits))
+				return -1;
+			/* Once more, by the snapshots that count. */
+			share = Min(share, room_in_partition(claim, limits, partition, first_rank, &up_to));
+		}
+		if (share <= 0)
+			return 0;
+	}
+	taken = take(claim, limits, limits == NULL ? free_plans.partition : limited_plans.partition, queue_id, partition, false, up_to, share).count;
+	if (taken == 0)
+		found_barren(queue_id, key, began);
+	return taken;
+}
+
 /*
  * The partitions of a queue in turn, one entry from each; once all were visited, and while something is left, more of each.
  */
@@ -654,7 +755,7 @@ claim_from_partitions(Claim *claim, PawlLimits *limits, int32 queue_id)
 	int			visited = 0;
 	int			share = 1;
 
-	if (limits != NULL && !limits->open && (limits->asked || pawl_is_full(limits)))
+	if (limits != NULL && passed_by(limits))
 		return;
 	if (!round->under_way)
 	{
@@ -664,16 +765,9 @@ claim_from_partitions(Claim *claim, PawlLimits *limits, int32 queue_id)
 	}
 	while (claim->left > 0 && (limits == NULL || !limits->open || room_for(claim, limits, false) > 0))
 	{
-		Datum		values[3] = {Int32GetDatum(queue_id), CStringGetTextDatum(round->cursor), CStringGetTextDatum(round->from)};
-		bool		isnull;
-		bool		over;
 		char	   *key;
-		Datum		key_datum;
-		bool		first_start;
-		bool		resting;
-		int			limit = share;
-		Taken		taken;
-		TimestampTz began;
+		int64		first_rank;
+		int			taken = 0;
 
 		CHECK_FOR_INTERRUPTS();
 		if (visited >= (busy || claim->found ? BARREN_WHILE_BUSY : BARREN_WHILE_IDLE))
@@ -681,76 +775,29 @@ claim_from_partitions(Claim *claim, PawlLimits *limits, int32 queue_id)
 			unfinished = true;
 			return;
 		}
-		if (SPI_execute_plan(partition_plan, values, NULL, false, 1) != SPI_OK_SELECT)
-			elog(ERROR, "could not look for partitions");
-		if (SPI_processed == 0 && !round->wrapped)
-		{
-			round->wrapped = true;
-			round->cursor[0] = '\0';
-			continue;
-		}
-		over = SPI_processed == 0 || (round->wrapped && DatumGetBool(column(0, 4, &isnull)));
-		if (over && round->served == 0)
+		key = next_partition(round, &first_rank);
+		if (key == NULL && round->served == 0)
 		{
 			round->under_way = false;
 			round->settled = round->arming == pawl_arming() && !round->skipped ? round->arming : 0;
 			unfinished |= round->skipped;
 			return;
 		}
-		if (over)
+		if (key == NULL)
 		{
 			share = Max(1, claim->left / round->served);
 			begin_round(round);
 			continue;
 		}
-		key = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
-		key_datum = CStringGetTextDatum(key);
-		began = GetCurrentTimestamp();
-		resting = rests(queue_id, key);
-		first_start = DatumGetBool(column(0, 2, &isnull));
-		if (limits != NULL)
-		{
-			int			room = limits->partition_concurrency < 0 ? share : limits->partition_concurrency - DatumGetInt32(column(0, 3, &isnull));
-
-			limit = Min(share, room);
-			if (limit > 0 && !limits->open && !resting)
-			{
-				if (first_start && limits->slot_in > 0)
-					limit = 0;
-				else if (!probe(claim, partition_probe_plan, queue_id, key_datum, 0))
-				{
-					found_barren(queue_id, key, began);
-					limit = 0;
-				}
-				/* This partition once more, by the snapshots that count. */
-				else if (pawl_open_gate(limits, claim->worker, claim->left))
-					continue;
-				else
-					return;
-			}
-			if (limits->open)
-			{
-				/* New ones at the head of a partition keep what is behind them waiting for a slot. */
-				limit = Min(limit, room_for(claim, limits, first_start));
-				/* What began already may be followed by new ones: one by one, then. */
-				if (!first_start && limits->rate_limit > 0)
-					limit = Min(limit, 1);
-			}
-		}
-		strlcpy(round->cursor, key, sizeof(round->cursor));
-		if (limit > 0 && resting)
-		{
+		if (rests(queue_id, key))
 			round->skipped = true;
-			limit = 0;
-		}
-		visited += limit <= 0;
-		if (limit <= 0)
-			continue;
-		taken = take(claim, limits, limits == NULL ? free_plans.partition : limited_plans.partition, queue_id, key_datum, false, 0, limit);
-		round->served += taken.count > 0;
-		visited += taken.count == 0;
-		if (taken.count == 0)
-			found_barren(queue_id, key, began);
+		else
+			taken = claim_from_partition(claim, limits, queue_id, key, first_rank, share);
+		if (taken < 0)
+			return;
+		strlcpy(round->cursor, key, sizeof(round->cursor));
+		round->served += taken > 0;
+		visited += taken == 0;
 	}
 }
 
@@ -831,6 +878,7 @@ typedef struct QueueFilter
 	bool		all;
 	int			count;
 	int32	   *ids;
+	Datum		array;			/* of them, for SQL; 0: all */
 } QueueFilter;
 
 static bool
@@ -903,21 +951,12 @@ claim_with_marks(Claim *claim, QueueFilter *filter)
 static void
 claim_suspect(Claim *claim, QueueFilter *filter)
 {
-	Datum		queues = (Datum) 0;
 	char		nulls[1] = {filter->all ? 'n' : ' '};
 	SPITupleTable *rows;
 	uint64		count;
 
-	if (!filter->all)
-	{
-		Datum	   *ids = palloc(sizeof(Datum) * Max(filter->count, 1));
-
-		for (int i = 0; i < filter->count; i++)
-			ids[i] = Int32GetDatum(filter->ids[i]);
-		queues = PointerGetDatum(construct_array(ids, filter->count, INT4OID, sizeof(int32), true, TYPALIGN_INT));
-	}
 	claim->left = 1;
-	if (SPI_execute_plan(suspects_plan, &queues, nulls, false, 0) != SPI_OK_SELECT)
+	if (SPI_execute_plan(suspects_plan, &filter->array, nulls, false, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not look for what runs alone");
 	rows = SPI_tuptable;
 	count = SPI_processed;
@@ -927,17 +966,18 @@ claim_suspect(Claim *claim, QueueFilter *filter)
 		bool		whole;
 		int32		queue_id = DatumGetInt32(SPI_getbinval(rows->vals[i], rows->tupdesc, 1, &isnull));
 		Datum		partition = SPI_getbinval(rows->vals[i], rows->tupdesc, 2, &whole);
-		int32		running = DatumGetInt32(SPI_getbinval(rows->vals[i], rows->tupdesc, 3, &isnull));
 		PawlLimits *limits = pawl_limits_of(claim->limits, claim->nlimits, queue_id);
 		int64		room = 1;
 
 		if (limits != NULL)
 		{
-			if (limits->paused || (limits->limited && (!pawl_open_gate(limits, claim->worker, 1) || limits->worker_room <= 0)))
+			if (limits->paused || (limits->limited && (!pawl_open_gate(limits, 1) || limits->worker_room <= 0)))
 				continue;
 			room = limits->room;
-			if (!whole && limits->partition_concurrency >= 0)
-				room = Min(room, limits->partition_concurrency - running);
+			if (!whole)
+				room = Min(room, pawl_partition_room(limits, partition));
+			if (room <= 0 && !limits->hold)
+				continue;
 		}
 		(void) take(claim, limits, limits == NULL ? free_plans.suspect : limited_plans.suspect, queue_id, partition, whole, room, 1);
 	}
@@ -1047,21 +1087,25 @@ pawl_claim_workflows_1_0(PG_FUNCTION_ARGS)
 			claim.offer = pawl_offer(PG_GETARG_ARRAYTYPE_P(2), PG_GETARG_ARRAYTYPE_P(3));
 		}
 	}
-	claim.limits = pawl_read_limits(claim.worker, &claim.nlimits);
 	if (!filter.all)
 	{
 		Datum		values[1] = {PG_GETARG_DATUM(4)};
+		Datum	   *ids;
 
 		if (SPI_execute_plan(queue_plan, values, NULL, false, 0) != SPI_OK_SELECT)
 			elog(ERROR, "could not read the queues");
 		filter.ids = palloc(sizeof(int32) * Max(SPI_processed, 1));
+		ids = palloc(sizeof(Datum) * Max(SPI_processed, 1));
 		for (uint64 i = 0; i < SPI_processed; i++)
 		{
 			bool		isnull;
 
-			filter.ids[filter.count++] = DatumGetInt32(column(i, 1, &isnull));
+			ids[filter.count] = column(i, 1, &isnull);
+			filter.ids[filter.count++] = DatumGetInt32(ids[i]);
 		}
+		filter.array = PointerGetDatum(construct_array(ids, filter.count, INT4OID, sizeof(int32), true, TYPALIGN_INT));
 	}
+	claim.limits = pawl_read_limits(claim.worker, filter.array, &claim.nlimits);
 
 	/* Those have no marks: every claim of them looks at all there are, which are few. */
 	if (alone)
@@ -1129,10 +1173,10 @@ pawl_claim_workflows_1_0(PG_FUNCTION_ARGS)
 	{
 		PawlLimits *limits = &claim.limits[i];
 
-		if (!limits->limited || limits->paused || !queue_wanted(limits->queue_id, &filter))
+		if (!limits->limited || limits->paused)
 			continue;
 		if (!limits->counted)
-			(void) pawl_open_gate(limits, claim.worker, claim.left);
+			(void) pawl_open_gate(limits, claim.left);
 		if (limits->hold)
 			claim_held(&claim, limits);
 	}
@@ -1144,8 +1188,8 @@ pawl_claim_workflows_1_0(PG_FUNCTION_ARGS)
 	for (int i = 0; i < claim.nlimits; i++)
 	{
 		pawl_close_gate(&claim.limits[i]);
-		if (claim.limits[i].limited && claim.limits[i].room > 0)
-			pawl_hand_on_room(claim.limits[i].queue_id);
+		if (claim.limits[i].limited)
+			pawl_hand_on_room(&claim.limits[i]);
 	}
 	busy = claim.found;
 	if (claim.left == 0)

@@ -13,9 +13,15 @@
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "utils/fmgrprotos.h"
+#include "utils/guc.h"
+
+/* Who could not count what runs in a queue, for rows that are locked, tries again after so many times as long as it took. */
+#define COUNTING_REST 20
 
 static SPIPlanPtr limits_plan = NULL,
 			restricted_plan,
+			room_plan,
+			partition_room_plan,
 			gate_plan,
 			slots_plan,
 			count_plan,
@@ -30,30 +36,37 @@ prepare_plans(void)
 	if (limits_plan != NULL)
 		return;
 	restricted_plan = pawl_prepare("SELECT FROM pawl.queue q WHERE q.limited OR q.paused_at IS NOT NULL LIMIT 1", 0, NULL);
-	gate_plan = pawl_prepare("SELECT g.next_slot, g.counted FROM pawl.queue_gate g WHERE g.queue_id = $1 FOR UPDATE SKIP LOCKED", 1, ((Oid[]) {INT4OID}));
+	gate_plan = pawl_prepare("SELECT g.next_slot FROM pawl.queue_gate g WHERE g.queue_id = $1 FOR UPDATE SKIP LOCKED", 1, ((Oid[]) {INT4OID}));
 	slots_plan = pawl_prepare("SELECT count(*)::integer FROM generate_series(0, least($2, $4) - 1) i JOIN pawl.queue_rate_slot s"
 						 " ON s.queue_id = $1 AND s.slot = ($3 + i) % $4 WHERE s.used_at <= $5 - (SELECT q.rate_period FROM pawl.queue q WHERE q.queue_id = $1)",
 						 5, ((Oid[]) {INT4OID, INT4OID, INT4OID, INT4OID, TIMESTAMPTZOID}));
 	count_plan = pawl_prepare("UPDATE pawl.workflow w SET running_in = w.queue_id WHERE w.workflow_key = ANY (ARRAY("
-						 "SELECT l.workflow_key FROM pawl.workflow l WHERE l.queue_id = $1 AND l.claimed_by IS NOT NULL AND l.running_in IS NULL"
-						 " ORDER BY l.workflow_key FOR NO KEY UPDATE SKIP LOCKED))", 1, ((Oid[]) {INT4OID}));
-	uncounted_plan = pawl_prepare("SELECT FROM pawl.workflow w WHERE w.queue_id = $1 AND w.claimed_by IS NOT NULL AND w.running_in IS NULL LIMIT 1", 1,
-							 ((Oid[]) {INT4OID}));
+						 "SELECT l.workflow_key FROM pawl.workflow l WHERE l.workflow_key = ANY ($2) AND l.queue_id = $1 AND l.claimed_by IS NOT NULL"
+						 " AND l.running_in IS NULL ORDER BY l.workflow_key FOR NO KEY UPDATE SKIP LOCKED))", 2, ((Oid[]) {INT4OID, INT8ARRAYOID}));
+	uncounted_plan = pawl_prepare("SELECT FROM pawl.workflow w WHERE w.workflow_key = ANY ($2) AND w.queue_id = $1 AND w.claimed_by IS NOT NULL"
+							 " AND w.running_in IS NULL LIMIT 1", 2, ((Oid[]) {INT4OID, INT8ARRAYOID}));
 	counted_plan = pawl_prepare("UPDATE pawl.queue_gate g SET counted = true WHERE g.queue_id = $1", 1, ((Oid[]) {INT4OID}));
 	use_plan = pawl_prepare("UPDATE pawl.queue_rate_slot s SET used_at = $5 WHERE s.queue_id = $1 AND s.slot = ANY (ARRAY("
 					   "SELECT ($3 + i) % $4 FROM generate_series(0, $2 - 1) i))",
 					   5, ((Oid[]) {INT4OID, INT4OID, INT4OID, INT4OID, TIMESTAMPTZOID}));
 	turn_plan = pawl_prepare("UPDATE pawl.queue_gate g SET next_slot = ($3 + $2) % $4 WHERE g.queue_id = $1", 4, ((Oid[]) {INT4OID, INT4OID, INT4OID, INT4OID}));
-	/* $1 the worker, $2 one queue only.  A worker's part is counted by whom it has claimed; a parked one that keeps its permit is nobody's. */
-	limits_plan = pawl_prepare("SELECT q.queue_id, q.paused_at IS NOT NULL, q.limited, g.counted, q.hold_while_waiting, q.partition_concurrency,"
-						  " q.concurrency - r.running, q.worker_concurrency - r.mine, q.rate_limit,"
+	/*
+	 * Of a queue, as far as $4, which says that it is full; $2 the worker. Its part is counted by whom it has claimed; a parked one that keeps its
+	 * permit, if $3, is nobody's.
+	 */
+	room_plan = pawl_prepare("SELECT count(*)::integer, (count(*) FILTER (WHERE r.claimed_by = $2))::integer FROM (SELECT w.claimed_by FROM pawl.workflow w"
+						" WHERE w.running_in = $1 AND (w.claimed_by IS NOT NULL OR $3) LIMIT $4) r", 4, ((Oid[]) {INT4OID, UUIDOID, BOOLOID, INT4OID}));
+	partition_room_plan = pawl_prepare("SELECT count(*)::integer FROM (SELECT FROM pawl.workflow w"
+								  " WHERE w.running_in = $1 AND w.partition_key = $2 AND (w.claimed_by IS NOT NULL OR $3) LIMIT $4) r",
+								  4, ((Oid[]) {INT4OID, TEXTOID, BOOLOID, INT4OID}));
+	/* A rate limit counts nothing that runs. */
+	limits_plan = pawl_prepare("SELECT q.queue_id, q.paused_at IS NOT NULL, q.limited,"
+						  " g.counted OR coalesce(q.concurrency, q.worker_concurrency, q.partition_concurrency) IS NULL, q.hold_while_waiting,"
+						  " q.concurrency, q.worker_concurrency, q.partition_concurrency, q.rate_limit,"
 						  " (extract(epoch FROM s.used_at + q.rate_period - pg_catalog.clock_timestamp()) * 1000000)::bigint"
 						  " FROM pawl.queue q LEFT JOIN pawl.queue_gate g ON g.queue_id = q.queue_id"
 						  " LEFT JOIN pawl.queue_rate_slot s ON s.queue_id = q.queue_id AND s.slot = g.next_slot AND s.used_at > '-infinity'"
-						  " CROSS JOIN LATERAL (SELECT count(*)::integer AS running, (count(*) FILTER (WHERE w.claimed_by = $1))::integer AS mine"
-						  " FROM pawl.workflow w WHERE w.running_in = q.queue_id AND (q.concurrency IS NOT NULL OR q.worker_concurrency IS NOT NULL)"
-						  " AND (w.claimed_by IS NOT NULL OR q.hold_while_waiting) OFFSET 0) r"
-						  " WHERE (q.limited OR q.paused_at IS NOT NULL) AND ($2 IS NULL OR q.queue_id = $2)", 2, ((Oid[]) {UUIDOID, INT4OID}));
+						  " WHERE (q.limited OR q.paused_at IS NOT NULL) AND ($1 IS NULL OR q.queue_id = ANY ($1))", 1, ((Oid[]) {INT4ARRAYOID}));
 }
 
 static int32
@@ -85,27 +98,28 @@ read_row(PawlLimits *limits, HeapTuple row, TupleDesc descriptor)
 	limits->limited = bool_column(row, descriptor, 3);
 	limits->counted = bool_column(row, descriptor, 4);
 	limits->hold = bool_column(row, descriptor, 5);
-	limits->partition_concurrency = int_column(row, descriptor, 6, -1);
-	limits->room = int_column(row, descriptor, 7, PG_INT32_MAX);
-	limits->worker_room = int_column(row, descriptor, 8, PG_INT32_MAX);
+	limits->concurrency = int_column(row, descriptor, 6, -1);
+	limits->worker_concurrency = int_column(row, descriptor, 7, -1);
+	limits->partition_concurrency = int_column(row, descriptor, 8, -1);
 	limits->rate_limit = int_column(row, descriptor, 9, 0);
 	slot_in = SPI_getbinval(row, descriptor, 10, &isnull);
 	limits->slot_in = isnull ? 0 : DatumGetInt64(slot_in);
+	limits->measured = false;
 }
 
+/* queues: 0 for all. */
 static void
-execute_limits(Datum worker, Datum queue, bool all)
+execute_limits(Datum queues)
 {
-	Datum		values[2] = {worker, queue};
-	char		nulls[2] = {' ', all ? 'n' : ' '};
+	char		nulls[1] = {queues == (Datum) 0 ? 'n' : ' '};
 
-	if (SPI_execute_plan(limits_plan, values, nulls, false, 0) != SPI_OK_SELECT)
+	if (SPI_execute_plan(limits_plan, &queues, nulls, false, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not read the limits of the queues");
 }
 
-/* Every queue that is paused or has a limit, as it looks without its gate. Connected to SPI. */
+/* Those of the queues that are paused or have a limit, as they look without their gates; queues: 0 for all. Connected to SPI. */
 PawlLimits *
-pawl_read_limits(Datum worker, int *count)
+pawl_read_limits(Datum worker, Datum queues, int *count)
 {
 	PawlLimits *limits;
 
@@ -116,11 +130,14 @@ pawl_read_limits(Datum worker, int *count)
 	*count = 0;
 	if (SPI_processed == 0)
 		return NULL;
-	execute_limits(worker, (Datum) 0, true);
+	execute_limits(queues);
 	*count = (int) SPI_processed;
 	limits = palloc0(sizeof(PawlLimits) * Max(*count, 1));
 	for (int i = 0; i < *count; i++)
+	{
+		limits[i].worker = worker;
 		read_row(&limits[i], SPI_tuptable->vals[i], SPI_tuptable->tupdesc);
+	}
 	SPI_freetuptable(SPI_tuptable);
 	return limits;
 }
@@ -135,11 +152,63 @@ pawl_limits_of(PawlLimits *limits, int count, int32 queue_id)
 	return NULL;
 }
 
+/* Counts what runs, if this claim has not yet: only when it matters, because that costs as much as there is. */
+void
+pawl_measure(PawlLimits *limits)
+{
+	Datum		values[4] = {Int32GetDatum(limits->queue_id), limits->worker, BoolGetDatum(limits->hold), Int32GetDatum(limits->concurrency)};
+	char		nulls[4] = {' ', ' ', ' ', limits->worker_concurrency < 0 ? ' ' : 'n'};
+
+	if (limits->measured)
+		return;
+	limits->measured = true;
+	limits->room = limits->worker_room = PG_INT32_MAX;
+	if (limits->concurrency < 0 && limits->worker_concurrency < 0)
+		return;
+	if (SPI_execute_plan(room_plan, values, nulls, false, 1) != SPI_OK_SELECT)
+		elog(ERROR, "could not count what runs");
+	if (limits->concurrency >= 0)
+		limits->room = limits->concurrency - int_column(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, 0);
+	if (limits->worker_concurrency >= 0)
+		limits->worker_room = limits->worker_concurrency - int_column(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, 0);
+}
+
 /* Whether nothing more may run; what keeps its permit while it is parked does not ask for one. */
 bool
-pawl_is_full(const PawlLimits *limits)
+pawl_is_full(PawlLimits *limits)
 {
+	pawl_measure(limits);
 	return limits->room <= 0 || limits->worker_room <= 0;
+}
+
+/* How many more of a partition may run. */
+int
+pawl_partition_room(const PawlLimits *limits, Datum partition)
+{
+	Datum		values[4] = {Int32GetDatum(limits->queue_id), partition, BoolGetDatum(limits->hold), Int32GetDatum(limits->partition_concurrency)};
+
+	if (limits->partition_concurrency < 0)
+		return PG_INT32_MAX;
+	if (SPI_execute_plan(partition_room_plan, values, NULL, false, 1) != SPI_OK_SELECT)
+		elog(ERROR, "could not count what runs of a partition");
+	return limits->partition_concurrency - int_column(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, 0);
+}
+
+/* What runs in a queue and is not counted, as an array of keys; none: 0. No index knows them, so this plan, made for this once, may scan. */
+static Datum
+find_uncounted(Datum queue)
+{
+	int			level = NewGUCNestLevel();
+	bool		isnull;
+	Datum		keys;
+
+	(void) set_config_option("enable_seqscan", "on", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	if (SPI_execute_with_args("SELECT pg_catalog.array_agg(w.workflow_key) FROM pawl.workflow w WHERE w.queue_id = $1 AND w.claimed_by IS NOT NULL"
+							  " AND w.running_in IS NULL", 1, ((Oid[]) {INT4OID}), &queue, NULL, false, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not look for what runs");
+	AtEOXact_GUC(false, level);
+	keys = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
+	return isnull ? (Datum) 0 : keys;
 }
 
 /*
@@ -149,29 +218,42 @@ pawl_is_full(const PawlLimits *limits)
 static bool
 count_running(PawlLimits *limits)
 {
+	static TimestampTz next_attempt = 0;
 	LOCKTAG		claims;
-	Datum		queue = Int32GetDatum(limits->queue_id);
+	Datum		values[2] = {Int32GetDatum(limits->queue_id)};
+	TimestampTz began;
 
 	/* One at a time, or two would wait for one another. */
-	if (!DatumGetBool(DirectFunctionCall2(pg_try_advisory_xact_lock_int4, Int32GetDatum(PAWL_CLAIM_LOCK_CLASS), Int32GetDatum(-1))))
+	if (GetCurrentTimestamp() < next_attempt
+		|| !DatumGetBool(DirectFunctionCall2(pg_try_advisory_xact_lock_int4, Int32GetDatum(PAWL_CLAIM_LOCK_CLASS), Int32GetDatum(-1))))
 		return false;
 	SET_LOCKTAG_ADVISORY(claims, MyDatabaseId, PAWL_CLAIM_LOCK_CLASS, 0, 2);
 	WaitForLockers(claims, ExclusiveLock, false);
-	if (SPI_execute_plan(count_plan, &queue, NULL, false, 0) != SPI_OK_UPDATE
-		|| SPI_execute_plan(uncounted_plan, &queue, NULL, false, 1) != SPI_OK_SELECT)
-		elog(ERROR, "could not count what runs");
-	if (SPI_processed > 0)
-		return false;
-	if (SPI_execute_plan(counted_plan, &queue, NULL, false, 0) != SPI_OK_UPDATE)
+	/* None is added from here on: all other claims need the gate. */
+	began = GetCurrentTimestamp();
+	values[1] = find_uncounted(values[0]);
+	if (values[1] != (Datum) 0)
+	{
+		if (SPI_execute_plan(count_plan, values, NULL, false, 0) != SPI_OK_UPDATE || SPI_execute_plan(uncounted_plan, values, NULL, false, 1) != SPI_OK_SELECT)
+			elog(ERROR, "could not count what runs");
+		if (SPI_processed > 0)
+		{
+			TimestampTz now = GetCurrentTimestamp();
+
+			next_attempt = now + COUNTING_REST * (now - began);
+			return false;
+		}
+	}
+	if (SPI_execute_plan(counted_plan, values, NULL, false, 0) != SPI_OK_UPDATE)
 		elog(ERROR, "could not count what runs");
 	return true;
 }
 
 /*
- * Locks the gate and counts anew. False: another claim has it, or there is no room.
+ * Locks the gate and counts anew. False: another claim has it, or nothing may be claimed.
  */
 bool
-pawl_open_gate(PawlLimits *limits, Datum worker, int wanted)
+pawl_open_gate(PawlLimits *limits, int wanted)
 {
 	Datum		queue = Int32GetDatum(limits->queue_id);
 	int			next_slot;
@@ -191,17 +273,15 @@ pawl_open_gate(PawlLimits *limits, Datum worker, int wanted)
 	}
 	pawl_hold_gate(limits->queue_id);
 	next_slot = int_column(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, 0);
-	limits->counted = bool_column(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2);
-	if (!limits->counted && !count_running(limits))
-		return false;
 
 	/* What has changed since this claim began: by a later snapshot than the lock. */
-	execute_limits(worker, queue, false);
+	execute_limits(PointerGetDatum(construct_array(&queue, 1, INT4OID, sizeof(int32), true, TYPALIGN_INT)));
 	if (SPI_processed == 0)
 		return false;
 	read_row(limits, SPI_tuptable->vals[0], SPI_tuptable->tupdesc);
-	if (limits->paused || !limits->limited)
+	if (limits->paused || !limits->limited || (!limits->counted && !count_running(limits)))
 		return false;
+	pawl_measure(limits);
 	limits->next_slot = next_slot;
 	limits->now = GetCurrentTimestamp();
 	limits->starts = PG_INT32_MAX;

@@ -134,7 +134,6 @@ extern void pawl_forget_ends(void);
 
 /* Waiters of this session: wakeup.c */
 extern void pawl_hand_on(void);
-extern void pawl_hand_on_room(int32 queue_id);
 extern bool pawl_take_wait(bool *poll);
 extern void pawl_arm(Datum worker, ArrayType *names, ArrayType *versions, Datum queue_names);
 extern uint64 pawl_arming(void);

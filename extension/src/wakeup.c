@@ -107,19 +107,24 @@ pawl_hand_on(void)
 }
 
 /*
- * This session was woken because there was room in a queue, and has left some. Who does not find a queue full does not wait for room in it, so this
- * goes on no longer than there are some who do.
+ * This session may have been woken because there was room in a queue, and has left some. Who does not find a queue full does not wait for room in it,
+ * so this goes on no longer than there are some who do.
  */
 void
-pawl_hand_on_room(int32 queue_id)
+pawl_hand_on_room(PawlLimits *limits)
 {
-	uint64		hash = pawl_room_hash(queue_id, NULL);
+	uint64		hash = pawl_room_hash(limits->queue_id, NULL);
+	bool		waited = false;
 
 	if (mine == NULL || mine->armed)
 		return;
 	for (int i = 0; i < mine->nslots; i++)
-		if (mine->slots[i].hash == hash)
-			pawl_mark_slot(hash, 0, DT_NOBEGIN);
+		waited |= mine->slots[i].hash == hash;
+	if (!waited)
+		return;
+	pawl_measure(limits);
+	if (limits->room > 0)
+		pawl_mark_slot(hash, 0, DT_NOBEGIN);
 }
 
 /* Changes whenever something may have come that did not wake this session; 0: it is not armed. */
@@ -206,7 +211,7 @@ arm(const Wish *wish)
 
 /* What of a queue this worker could run now, and what would let it run more. */
 static void
-wish_for_queue(Wish *wish, const PawlOffer *offer, int32 queue_id, const PawlLimits *limits, const pg_uuid_t *worker)
+wish_for_queue(Wish *wish, const PawlOffer *offer, int32 queue_id, PawlLimits *limits)
 {
 	bool		began = false;
 
@@ -216,11 +221,12 @@ wish_for_queue(Wish *wish, const PawlOffer *offer, int32 queue_id, const PawlLim
 		if (limits->paused)
 			return;
 		add_slot(wish, (PawlSlot) {.hash = pawl_turn_hash(queue_id), .turn = 1});
+		pawl_measure(limits);
 		if (!limits->counted)
 			wait_at_most(wish, COUNTING_DELAY);
 		else if (limits->worker_room <= 0)
 		{
-			add_slot(wish, (PawlSlot) {.hash = pawl_room_hash(queue_id, worker)});
+			add_slot(wish, (PawlSlot) {.hash = pawl_room_hash(queue_id, DatumGetUUIDP(limits->worker))});
 			return;
 		}
 		else if (limits->room <= 0)
@@ -281,7 +287,8 @@ pawl_arm(Datum worker, ArrayType *names, ArrayType *versions, Datum queue_names)
 	static SPIPlanPtr queue_plan = NULL;
 	Wish		wish;
 	const PawlOffer *offer;
-	int32	   *queues;
+	Datum	   *queues;
+	Datum		queue_array = (Datum) 0;
 	int			nqueues;
 	bool		settled = false;
 	int64		due_in;
@@ -293,13 +300,15 @@ pawl_arm(Datum worker, ArrayType *names, ArrayType *versions, Datum queue_names)
 	if (SPI_execute_plan(queue_plan, &queue_names, nulls, false, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not read the queues");
 	nqueues = (int) SPI_processed;
-	queues = palloc(sizeof(int32) * Max(nqueues, 1));
+	queues = palloc(sizeof(Datum) * Max(nqueues, 1));
 	for (int i = 0; i < nqueues; i++)
 	{
 		bool		isnull;
 
-		queues[i] = DatumGetInt32(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull));
+		queues[i] = SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull);
 	}
+	if (queue_names != (Datum) 0)
+		queue_array = PointerGetDatum(construct_array(queues, nqueues, INT4OID, sizeof(int32), true, TYPALIGN_INT));
 
 	/*
 	 * What live workers offer, and what there is room for, may change before it is armed, and nobody wakes it for that: so it looks once more, then.
@@ -308,12 +317,12 @@ pawl_arm(Datum worker, ArrayType *names, ArrayType *versions, Datum queue_names)
 	for (int attempt = 0; !settled; attempt++)
 	{
 		int			nlimits;
-		PawlLimits *limits = pawl_read_limits(worker, &nlimits);
+		PawlLimits *limits = pawl_read_limits(worker, queue_array, &nlimits);
 
 		wish = (Wish) {.milliseconds = pawl_poll_interval > 0 ? pawl_poll_interval : -1, .everything = attempt >= ARMING_ATTEMPTS};
 		offer = pawl_offer(names, versions);
 		for (int i = 0; i < nqueues; i++)
-			wish_for_queue(&wish, offer, queues[i], pawl_limits_of(limits, nlimits, queues[i]), DatumGetUUIDP(worker));
+			wish_for_queue(&wish, offer, DatumGetInt32(queues[i]), pawl_limits_of(limits, nlimits, DatumGetInt32(queues[i])));
 		settled = attempt > 0 && mine != NULL && same_slots(&wish, mine->everything, mine->nslots, mine->slots);
 		if (!settled)
 			arm(&wish);

@@ -26,6 +26,10 @@ static const struct
 	 "SELECT count(*) FROM pawl.enqueue_workflows('a', array_fill('1'::jsonb, ARRAY[current_setting('attack.blocked')::int]), queue => 'blocked')"},
 	{"in a full queue", "SELECT pawl.create_queue('blocked', concurrency => 0);"
 	 "SELECT count(*) FROM pawl.enqueue_workflows('a', array_fill('1'::jsonb, ARRAY[current_setting('attack.blocked')::int]), queue => 'blocked')"},
+	{"in a queue full of half as many that run", "SELECT pawl.create_queue('blocked', concurrency => current_setting('attack.blocked')::int / 2);"
+	 "SELECT count(*) FROM pawl.enqueue_workflows('a', array_fill('1'::jsonb, ARRAY[current_setting('attack.blocked')::int]), queue => 'blocked');"
+	 "UPDATE pawl.workflow SET claimed_by = '00000000-0000-4000-8000-000000000000', running_in = queue_id, ready_key = NULL, status = 'running' WHERE workflow_key IN"
+	 " (SELECT workflow_key FROM pawl.workflow WHERE queue_id > 0 ORDER BY ready_key LIMIT current_setting('attack.blocked')::int / 2)"},
 	{"in a queue with no slot of its rate", "SELECT pawl.create_queue('blocked', rate_limit => 1, rate_period => '1 hour');"
 	 "UPDATE pawl.queue_rate_slot SET used_at = now();"
 	 "SELECT count(*) FROM pawl.enqueue_workflows('a', array_fill('1'::jsonb, ARRAY[current_setting('attack.blocked')::int]), queue => 'blocked')"},

@@ -42,6 +42,21 @@ static const struct
 
 static volatile bool enqueueing = true;
 static long enqueued;
+static long suspected;
+
+/* One of those that were there at two crashes in a row. */
+static void
+claim_alone(Worker *self, Claim *claim)
+{
+	char		sql[700];
+	char	   *text;
+
+	snprintf(sql, sizeof sql, "SELECT coalesce(min(workflow_key || ' ' || epoch), '') FROM pawl.claim_workflows('%s', 1, '%s', '%s', NULL, true)", self->id,
+			 self->names, self->versions);
+	text = ask_text(self->protocol, sql);
+	claim->count = sscanf(text, "%ld %d", &claim->keys[0], &claim->epochs[0]) == 2;
+	free(text);
+}
 
 /* A worker process, until it is killed. */
 static void
@@ -50,17 +65,20 @@ work(unsigned seed)
 	static Worker self[1];
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	worker_open(&self[0], "{a}", NULL);
+	worker_open(&self[0], seed % 2 == 0 ? "{a}" : "{a,b}", NULL);
 	run(self->protocol, "SET pawl.poll_interval = 0");
 	heartbeats_start(self, 1);
 	for (bool woken = true;;)
 	{
-		Claim		claim;
+		Claim		claim = {0};
 		Claim		part = {0};
 		long		timeout = 0;
 
+		if (woken && random_below(&seed, 8) == 0)
+			claim_alone(self, &claim);
 		/* After a wait that ran out this arms the session too. */
-		worker_claim(self, 1 + random_below(&seed, 20), &claim);
+		if (claim.count == 0)
+			worker_claim(self, 1 + random_below(&seed, 20), &claim);
 		if (claim.count == 0 && woken)
 		{
 			if (!worker_arm(self, &timeout))
@@ -129,14 +147,22 @@ enqueuer(void *unused)
 			continue;
 		if (ask(session, "SELECT count(*) FROM pawl.workflow") > 2000)
 			sleep_us(20000);
-		if (strcmp(queue, "parts") == 0)
-			snprintf(sql, sizeof sql, "SELECT pawl.enqueue_workflow('a', queue => 'parts', partition_key => 'p' || %u) FROM generate_series(1, %d)",
-					 random_below(&seed, PARTITIONS), some);
+		/* Some of those with a rate are copies, and some are in partitions whose head not everybody can run. */
+		if (strcmp(queue, "rate") == 0 && random_below(&seed, 4) == 0)
+			snprintf(sql, sizeof sql, "SELECT pawl.fork_workflow(h.workflow_id) FROM (SELECT h.workflow_id FROM pawl.workflow_history h JOIN pawl.queue q USING (queue_id)"
+					 " WHERE q.queue_name = 'rate' LIMIT %d) h", some);
+		else if (strcmp(queue, "parts") == 0 || (strcmp(queue, "rate") == 0 && random_below(&seed, 2) == 0))
+			snprintf(sql, sizeof sql, "SELECT pawl.enqueue_workflow('%c', queue => '%s', partition_key => 'p' || %u) FROM generate_series(1, %d)",
+					 random_below(&seed, 3) == 0 ? 'b' : 'a', queue, random_below(&seed, PARTITIONS), some);
 		else
 			snprintf(sql, sizeof sql, "SELECT pawl.enqueue_workflow('a', queue => '%s', priority => %u) FROM generate_series(1, %d)", queue,
 					 random_below(&seed, 3), some);
 		run(session, sql);
 		enqueued += some;
+		if (random_below(&seed, 20) == 0)
+			suspected += ask(session, "WITH one AS (UPDATE pawl.workflow SET crashes = 2, rank = rank & ~1::bigint WHERE workflow_key = (SELECT w.workflow_key FROM pawl.workflow w"
+							 " JOIN pawl.queue q USING (queue_id) WHERE q.queue_name = 'parts' AND w.ready_key IS NOT NULL AND w.claimed_by IS NULL AND w.crashes = 0"
+							 " LIMIT 1 FOR UPDATE OF w SKIP LOCKED) RETURNING 1) SELECT count(*) FROM one");
 		sleep_us(random_below(&seed, 3000));
 	}
 	PQfinish(session);
@@ -244,7 +270,7 @@ main(int argc, char **argv)
 	enqueueing = false;
 	pthread_join(feeder, NULL);
 	pthread_join(changer, NULL);
-	/* What was there at two crashes in a row waits for a claim of it alone, which nobody makes here. */
+	/* What was there at two crashes in a row waits for a claim of it alone, which nobody makes who has nothing else to do here. */
 	if (!becomes(session, "SELECT count(*) FROM pawl.workflow WHERE crashes < 2", 0, 60))
 		give_up("%ld of %ld workflows were left behind: %s", ask(session, "SELECT count(*) FROM pawl.workflow WHERE crashes < 2"), enqueued,
 				ask_text(session, "SELECT string_agg(queue || ' ' || status || ' ' || n, ', ') FROM"
@@ -256,6 +282,8 @@ main(int argc, char **argv)
 	}
 	if (most_in_a_second(session, "rate") > 50 || most_in_a_second(session, "both") > 20)
 		give_up("%ld and %ld started within a second, of 50 and 20", most_in_a_second(session, "rate"), most_in_a_second(session, "both"));
+	if (ask(session, "SELECT count(*) FROM pawl.workflow") >= suspected)
+		give_up("none of %ld was claimed alone: that proves nothing", suspected);
 	for (int i = 0; i < PROMISES - 1; i++)
 		if (seen[i] < promises[i].most)
 			give_up("no snapshot had more than %ld %s: that proves nothing", seen[i], promises[i].what);

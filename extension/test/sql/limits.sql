@@ -145,6 +145,17 @@ SELECT pg_temp.claim(10);
 SELECT pawl.alter_queue('parts', partition_concurrency => -1, concurrency => -1);
 SELECT pg_temp.claim(3);
 TRUNCATE pawl.workflow, pawl.workflow_history;
+-- A tenant with 100,000 waiting does not delay one with three: they are among the first twelve, and soon.
+SELECT pawl.create_queue('tenants', concurrency => 4);
+INSERT INTO pawl.workflow (workflow_id, workflow_name, enqueued_by, rank, ready_key, queue_id, partition_key, input)
+    SELECT 'large-' || i, 'ship', 'x', 1, nextval('pawl.key_seq'), q.queue_id, 'large', '1' FROM generate_series(1, 100000) i, pawl.queue q WHERE q.queue_name = 'tenants';
+SELECT pg_temp.enqueue('tenants', 'small-', 3, 0, 'small');
+SET statement_timeout = '10s';
+SELECT count(*), count(*) FILTER (WHERE run LIKE 'small-%') AS small FROM (
+    SELECT unnest(string_to_array(c.ids, ' ')) AS run FROM generate_series(1, 3) i CROSS JOIN LATERAL (
+        SELECT ids FROM (SELECT pg_temp.claim(4 + 0 * i) AS ids OFFSET 0) o WHERE pg_temp.complete(o.ids) = 4) c) x;
+RESET statement_timeout;
+TRUNCATE pawl.workflow, pawl.workflow_history;
 -- With a rate limit: what has begun goes on where it is at the head.
 SELECT pawl.create_queue('part rate', rate_limit => 2, rate_period => '1 hour');
 SELECT pg_temp.enqueue('part rate', 'a-', 3, 0, 'a'), pg_temp.enqueue('part rate', 'b-', 3, 0, 'b');
@@ -153,7 +164,49 @@ SELECT count(*) AS refused FROM pawl.release_workflows(:me, pg_temp.keys('a-1 b-
 SELECT pg_temp.claim(10);
 SELECT pg_temp.claim(10);
 TRUNCATE pawl.workflow, pawl.workflow_history;
-SELECT pawl.drop_queue('rate'), pawl.drop_queue('both'), pawl.drop_queue('part rate');
+-- Behind a head that cannot run here what has begun goes on too, and what has not waits for a slot.
+SELECT pawl.create_queue('behind', rate_limit => 1, rate_period => '1 hour');
+SELECT pg_temp.enqueue('behind', 'p-', 10, 0, 'p');
+UPDATE pawl.workflow SET rank = 0, crashes = 2 WHERE workflow_id = 'p-1';
+SELECT pg_temp.claim(10);
+SELECT pg_temp.claim(10);
+SELECT count(*) AS refused FROM pawl.release_workflows(:me, pg_temp.keys('p-2'), pg_temp.epochs('p-2'));
+SELECT pg_temp.claim(10);
+TRUNCATE pawl.workflow, pawl.workflow_history;
+-- A copy starts too, though there are steps to be read.
+SELECT pawl.create_queue('copies', rate_limit => 2, rate_period => '1 hour');
+SELECT pg_temp.enqueue('copies', 'original-', 1);
+SELECT pg_temp.complete(pg_temp.claim(10));
+SELECT count(pawl.fork_workflow('original-1', new_workflow_id => 'copy-' || i)) FROM generate_series(1, 3) i;
+SELECT pg_temp.claim(10);
+SELECT pg_temp.claim(10);
+TRUNCATE pawl.workflow, pawl.workflow_history;
+-- A rate limit alone asks for no count of what ran before; a limit that comes later does.
+SELECT pawl.create_queue('later');
+SELECT pg_temp.enqueue('later', 'later-', 5);
+SELECT pg_temp.claim(2);
+SELECT pawl.alter_queue('later', rate_limit => 10, rate_period => '1 hour');
+SELECT pg_temp.claim(1);
+SELECT g.counted FROM pawl.queue_gate g JOIN pawl.queue q USING (queue_id) WHERE q.queue_name = 'later';
+SELECT pawl.alter_queue('later', concurrency => 3);
+SELECT pg_temp.claim(10);
+SELECT workflow_id FROM pawl.workflow WHERE running_in IS NOT NULL ORDER BY 1;
+TRUNCATE pawl.workflow, pawl.workflow_history;
+SELECT pawl.drop_queue('rate'), pawl.drop_queue('both'), pawl.drop_queue('part rate'), pawl.drop_queue('behind'), pawl.drop_queue('copies'), pawl.drop_queue('later');
+-- What runs is counted only when something of the queue waits that could run, and no further than its limit.
+SELECT pawl.create_queue('counted', concurrency => 5);
+SELECT pg_temp.enqueue('counted', 'counted-', 5), pg_temp.claim(10);
+SELECT pawl.alter_queue('counted', concurrency => 2);
+SELECT pg_temp.enqueue('default', 'free-', 2), pg_temp.claim(1);
+BEGIN;
+SELECT pg_stat_get_xact_tuples_returned('pawl.workflow_running_in_idx'::regclass) AS before \gset
+SELECT pg_temp.claim(1);
+SELECT pg_stat_get_xact_tuples_returned('pawl.workflow_running_in_idx'::regclass) - :before AS counted;
+SELECT pg_temp.enqueue('counted', 'more-', 1), pg_temp.claim(1);
+SELECT pg_stat_get_xact_tuples_returned('pawl.workflow_running_in_idx'::regclass) - :before AS counted;
+COMMIT;
+TRUNCATE pawl.workflow, pawl.workflow_history;
+SELECT pawl.drop_queue('counted');
 -- More partitions than one claim visits, none of which can go on: the next claims go on where it stopped, then the session may sleep.
 SELECT pawl.create_queue('many', partition_concurrency => 1);
 SELECT count(pawl.enqueue_workflow('nobody', partition_key => 'p' || to_char(i, 'FM0000'), queue => 'many')) FROM generate_series(1, 1500) i;
@@ -190,6 +243,29 @@ SELECT pg_temp.claim(10);
 SELECT pg_temp.wake('park-1');
 SELECT pg_temp.claim(10);
 SELECT pg_temp.complete('held-1'), pg_temp.claim(10);
+TRUNCATE pawl.workflow, pawl.workflow_history, pawl.workflow_step;
+
+-- In a partition likewise: what was parked before counts no more, and asks for a permit.
+SELECT pawl.create_queue('part park', partition_concurrency => 1, hold_while_waiting => true);
+SELECT pg_temp.enqueue('part park', 'part-', 4, 0, 'p');
+SELECT pg_temp.claim(10);
+SELECT pg_temp.park('part-1', 3600) LIKE 'waiting, in %' AS holds, pg_temp.claim(10);
+SELECT pawl.alter_queue('part park', hold_while_waiting => false);
+SELECT pg_temp.claim(10);
+SELECT pg_temp.wake('part-1');
+SELECT pg_temp.claim(10);
+SELECT pawl.explain_queue(w, q) FROM pawl.workflow w JOIN pawl.queue q USING (queue_id) WHERE w.workflow_id = 'part-1';
+-- Nor does what is to run alone go on with such a one.
+UPDATE pawl.workflow SET crashes = 2 WHERE workflow_id = 'part-1';
+SELECT pg_temp.claim(1, alone => true), (SELECT suspects FROM pawl.heartbeat(:me, 0, 'running'));
+UPDATE pawl.workflow SET crashes = 0 WHERE workflow_id = 'part-1';
+-- Not even once parked ones keep their permits again: this one is another's.
+SELECT pawl.alter_queue('part park', hold_while_waiting => true);
+SELECT pg_temp.claim(10);
+SELECT pg_temp.complete('part-2'), pg_temp.claim(10);
+SELECT pg_temp.park('part-1', 3600) LIKE 'waiting, in %' AS holds, pg_temp.claim(10);
+SELECT pg_temp.wake('part-1');
+SELECT pg_temp.claim(10);
 TRUNCATE pawl.workflow, pawl.workflow_history, pawl.workflow_step;
 
 -- Pausing: nothing starts, and nothing that is handed back, or is to run alone.
