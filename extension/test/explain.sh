@@ -13,6 +13,7 @@ most=15000                              # rows of a large table that one part of
 tables='workflow|months|workflow_step|payload|message|event|stream_entry|waiter|signal|audit_entry|retention_kept'
 # Statements that may scan or read more: a text that is in each, then why. One that no statement needs any more is a failure.
 exceptions=(
+    'array_agg(w.workflow_key) FROM pawl.workflow w WHERE w.queue_id = $1 AND w.claimed_by' 'What runs in a queue without limits, asked once when it gets one.'
     'w.claimed_by = known.worker_id' 'What a worker has claimed is in no index, so that a claim is a HOT update. Asked once when a worker ends.'
     'w.claimed_by = release_unknown.worker_id' 'The same, once after a connection was lost in the middle of a claim.'
     'k.status IS DISTINCT FROM '"'stopped'" 'The same, once when a worker died, and hourly.'

@@ -42,6 +42,10 @@ SELECT count(*) FROM pawl.claim_workflows(:'me', 20, '{ship,pack}', '{1,1}', '{l
 SELECT count(*) FROM pawl.claim_workflows(:'me', 20, '{ship,pack}', '{1,1}', '{tenants}');
 SELECT count(*) FROM pawl.claim_workflows(:'me', 20, '{ship,pack}', '{1,1}', NULL);
 SELECT count(*) FROM pawl.claim_workflows(:'me', 1, '{ship,pack}', '{1,1}', NULL, true);
+-- A first limit, and one that is given up.
+SELECT pawl.alter_queue('mail', concurrency => 1000, hold_while_waiting => true);
+SELECT count(*) FROM pawl.claim_workflows(:'me', 20, '{ship,pack}', '{1,1}', '{mail}');
+SELECT pawl.alter_queue('mail', concurrency => -1, hold_while_waiting => false);
 SELECT * FROM pawl.release_unknown(:'me', '{}', '{}');
 :refill;
 SELECT count(*) FROM pawl.get_recorded_steps(:'me', :keys, :epochs, NULL, NULL, 1000000);
@@ -53,7 +57,8 @@ SELECT count(*) FROM pawl.record_attempts(:'me', :keys, :epochs, array_fill('sec
     array_fill(1, ARRAY[:size]), array_fill(NULL::jsonb, ARRAY[:size]), array_fill('{"code": "E"}'::jsonb, ARRAY[:size]), array_fill(1000000::bigint, ARRAY[:size]),
     array_fill(now(), ARRAY[:size]), array_fill(false, ARRAY[:size]));
 :aside;
-SELECT m.workflow_id AS one, :'me' || ':' || m.epoch || ':3' AS fence FROM mine m JOIN pawl.workflow w USING (workflow_key) WHERE w.cancel_requested_at IS NULL LIMIT 1 \gset
+SELECT m.workflow_id AS one, :'me' || ':' || m.epoch || ':3' AS fence FROM mine m JOIN pawl.workflow w USING (workflow_key) WHERE w.cancel_requested_at IS NULL
+    AND NOT EXISTS (SELECT FROM pawl.workflow_step s WHERE s.workflow_key = m.workflow_key AND s.step_name = 'third') LIMIT 1 \gset
 :back;
 SELECT pawl.record_step(:'one', :'fence', 'third', '1', NULL);
 -- One call of each kind, of a workflow each.
@@ -88,7 +93,7 @@ SELECT count(*) FROM pawl.take_signals(:'me');
 CREATE OR REPLACE FUNCTION public.twice(jsonb) RETURNS jsonb LANGUAGE sql AS 'SELECT $1';
 SELECT pawl.create_handler('twice', 'public.twice(jsonb)', on_existing => 'replace');
 SELECT pawl.enqueue_workflow('twice', workflow_id => 'twice-' || :'run', priority => -9);
-SELECT pawl.run_handler(:'me', c.workflow_key, c.epoch) FROM pawl.claim_workflows(:'me', 1, '{ship,pack}', '{1,1}', NULL) c WHERE c.sql_handler;
+SELECT pawl.run_handler(:'me', c.workflow_key, c.epoch) FROM pawl.claim_workflows(:'me', 1, '{ship,pack}', '{1,1}', '{default}') c WHERE c.sql_handler;
 SELECT pawl.drop_handler('twice');
 
 -- One that is lost.
