@@ -43,6 +43,17 @@ END $$;
 REVOKE ALL ON FUNCTION pawl.add_history_partition(timestamptz) FROM PUBLIC;
 COMMENT ON FUNCTION pawl.add_history_partition(timestamptz) IS 'Internal: makes the history partition of that month if there is none; true if it did.';
 
+-- Whoever makes them ahead has time: a vacuum or an analyze of the history may hold the lock for long.
+CREATE FUNCTION pawl.prepare_history() RETURNS void LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp SET lock_timeout = '100ms' AS $$
+BEGIN
+    PERFORM pawl.add_history_partition(clock_timestamp()), pawl.add_history_partition(clock_timestamp() + interval '1 month');
+EXCEPTION WHEN lock_not_available THEN
+    NULL;   -- the next time
+END $$;
+REVOKE ALL ON FUNCTION pawl.prepare_history() FROM PUBLIC;
+COMMENT ON FUNCTION pawl.prepare_history() IS 'Internal: makes the history partitions of this month and the next, unless that would have to wait.';
+
 CREATE FUNCTION pawl.history_months() RETURNS TABLE (partition regclass, month timestamptz) LANGUAGE sql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
     SELECT c.oid::regclass, to_date(right(c.relname, 7), 'YYYY_MM')::timestamp AT TIME ZONE 'UTC'

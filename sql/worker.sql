@@ -351,7 +351,7 @@ BEGIN
     IF FOUND THEN
         PERFORM pawl.invalidate_caches();
     END IF;
-    PERFORM pawl.add_history_partition(clock_timestamp()), pawl.add_history_partition(clock_timestamp() + interval '1 month');
+    PERFORM pawl.prepare_history();
     PERFORM pawl.reclaim_lost_workflows(register_worker.worker_id, false);
 
     RETURN QUERY SELECT known.worker_number, interval '500 milliseconds', pawl.lease(),
@@ -458,7 +458,7 @@ BEGIN
         reclaimed := pawl.reclaim_lost_workflows(heartbeat.worker_id, hourly);
     END IF;
     IF hourly THEN
-        PERFORM pawl.add_history_partition(clock_timestamp()), pawl.add_history_partition(clock_timestamp() + interval '1 month');
+        PERFORM pawl.prepare_history();
         WITH gone AS (DELETE FROM pawl.worker w WHERE w.ended_at < clock_timestamp() - interval '1 day' AND w.reclaimed_at IS NOT NULL
             RETURNING w.worker_id)
         DELETE FROM pawl.worker_handler h USING gone g WHERE h.worker_id = g.worker_id;
