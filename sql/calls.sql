@@ -505,11 +505,12 @@ BEGIN
         WHERE w.workflow_key = ANY (awaited) AND w.parent_key IS NULL AND w.claimed_by IS NOT NULL AND w.workflow_key <> ALL (workflow_keys));
     IF awaited <> '{}' THEN
         WITH running AS MATERIALIZED (
-            SELECT w.queue_id, w.rank, w.ready_key, w.workflow_name, w.workflow_version FROM pawl.workflow w
+            SELECT w.queue_id, w.rank, w.ready_key, w.workflow_name, w.workflow_version, w.partition_key FROM pawl.workflow w
             WHERE w.workflow_key = ANY (awaited) ORDER BY w.workflow_key FOR KEY SHARE OF w),
         marked AS MATERIALIZED (
             -- In a limited queue it has no key; any fresh one is higher than this.
-            SELECT pawl.mark_ready(r.queue_id, r.rank & ~1::bigint, coalesce(r.ready_key, 1), r.workflow_name, r.workflow_version) FROM running r)
+            SELECT pawl.mark_ready(r.queue_id, r.rank & ~1::bigint, coalesce(r.ready_key, 1), r.workflow_name, r.workflow_version,
+                r.partition_key IS NOT NULL) FROM running r)
         SELECT count(*) INTO marks FROM marked;
     END IF;
     FOR i IN 1 .. cardinality(again) LOOP

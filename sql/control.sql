@@ -170,9 +170,9 @@ BEGIN
                 ready_key = nextval('pawl.key_seq')
             FROM unnest(keys, reasons) r (workflow_key, reason)
             WHERE w.workflow_key = ANY (free) AND w.workflow_key = r.workflow_key
-            RETURNING w.queue_id, w.rank, w.ready_key, w.workflow_name, w.workflow_version),
+            RETURNING w.queue_id, w.rank, w.ready_key, w.workflow_name, w.workflow_version, w.partition_key),
         marked AS MATERIALIZED (
-            SELECT pawl.mark_ready(w.queue_id, w.rank, w.ready_key, w.workflow_name, w.workflow_version) FROM woken w)
+            SELECT pawl.mark_ready(w.queue_id, w.rank, w.ready_key, w.workflow_name, w.workflow_version, w.partition_key IS NOT NULL) FROM woken w)
         SELECT count(*) INTO marks FROM marked;
     END IF;
     busy := ARRAY(SELECT k FROM unnest(keys) k EXCEPT SELECT f FROM unnest(free) f);
@@ -331,7 +331,7 @@ BEGIN
         FROM pawl.workflow_step s, unnest('{$.target,$.targets[*],$.of[*].target,$.of[*].targets[*]}'::jsonpath[]) p,
             jsonb_path_query(s.arguments, p) t
         WHERE s.workflow_key = ended.workflow_key AND s.status = 'waiting' AND jsonb_typeof(t) = 'number';
-    PERFORM pawl.mark_ready(ended.queue_id, rank, ready, ended.workflow_name, version);
+    PERFORM pawl.mark_ready(ended.queue_id, rank, ready, ended.workflow_name, version, ended.partition_key IS NOT NULL);
 END $$;
 REVOKE ALL ON FUNCTION pawl.reopen_workflow(pawl.workflow_history, integer, text) FROM PUBLIC;
 COMMENT ON FUNCTION pawl.reopen_workflow(pawl.workflow_history, integer, text) IS
@@ -468,9 +468,9 @@ BEGIN
         UPDATE pawl.workflow w SET workflow_version = to_version,
             ready_key = CASE WHEN w.claimed_by IS NULL AND w.ready_key IS NOT NULL THEN nextval('pawl.key_seq') ELSE w.ready_key END
         FROM locked l WHERE w.workflow_key = l.workflow_key
-        RETURNING w.queue_id, w.rank, w.ready_key, w.due_at, w.claimed_by, w.workflow_name, w.workflow_version),
+        RETURNING w.queue_id, w.rank, w.ready_key, w.due_at, w.claimed_by, w.workflow_name, w.workflow_version, w.partition_key),
     marked AS MATERIALIZED (
-        SELECT pawl.mark_ready(c.queue_id, c.rank, c.ready_key, c.workflow_name, c.workflow_version) FROM changed c
+        SELECT pawl.mark_ready(c.queue_id, c.rank, c.ready_key, c.workflow_name, c.workflow_version, c.partition_key IS NOT NULL) FROM changed c
         WHERE c.claimed_by IS NULL AND (c.ready_key IS NOT NULL OR c.due_at IS NOT NULL))
     SELECT (SELECT count(*) FROM changed), (SELECT count(*) FROM marked) INTO moved, marks;
     IF moved > 0 THEN

@@ -144,7 +144,7 @@ BEGIN
         SELECT pawl.mark_room(p.queue_id, park_workflows.worker_id, p.partition_key IS NOT NULL) FROM parked p),
     marked AS MATERIALIZED (
         -- A due time within the horizon of a waiting worker is told: it may have looked before.
-        SELECT pawl.mark_ready(p.queue_id, p.rank, p.ready_key, p.workflow_name, p.workflow_version) FROM parked p
+        SELECT pawl.mark_ready(p.queue_id, p.rank, p.ready_key, p.workflow_name, p.workflow_version, p.partition_key IS NOT NULL) FROM parked p
         WHERE p.ready_key IS NOT NULL OR p.due_at IS NOT NULL)
     SELECT (SELECT count(*) FROM marked) + (SELECT count(*) FROM freed), array_agg(p.ordinal) INTO marks, done FROM parked p;
     RETURN QUERY SELECT o, 'fenced' FROM generate_series(1, rows) o WHERE o <> ALL (coalesce(done, '{}'));
@@ -181,7 +181,7 @@ BEGIN
             AND w.claimed_by = continue_workflows.worker_id
         RETURNING a.ordinal, a.input, w.workflow_key, w.queue_id, w.rank, w.ready_key, w.workflow_name, w.workflow_version, w.partition_key),
     marked AS MATERIALIZED (
-        SELECT pawl.mark_ready(c.queue_id, c.rank, c.ready_key, c.workflow_name, c.workflow_version),
+        SELECT pawl.mark_ready(c.queue_id, c.rank, c.ready_key, c.workflow_name, c.workflow_version, c.partition_key IS NOT NULL),
             pawl.mark_room(c.queue_id, continue_workflows.worker_id, c.partition_key IS NOT NULL) FROM continued c)
     SELECT (SELECT count(*) FROM marked), array_agg(c.ordinal), array_agg(c.workflow_key) INTO marks, done, own_keys FROM continued c;
     -- The rows are this transaction's: whatever else its run recorded came before.
@@ -225,7 +225,7 @@ BEGIN
             AND w.claimed_by = release_workflows.worker_id
         RETURNING a.ordinal, w.queue_id, w.rank, w.ready_key, w.workflow_name, w.workflow_version, w.partition_key),
     marked AS MATERIALIZED (
-        SELECT pawl.mark_ready(r.queue_id, r.rank, r.ready_key, r.workflow_name, r.workflow_version),
+        SELECT pawl.mark_ready(r.queue_id, r.rank, r.ready_key, r.workflow_name, r.workflow_version, r.partition_key IS NOT NULL),
             pawl.mark_room(r.queue_id, release_workflows.worker_id, r.partition_key IS NOT NULL) FROM released r)
     SELECT (SELECT count(*) FROM marked), array_agg(p.ordinal) INTO marks, done FROM released p;
     RETURN QUERY SELECT o, 'fenced' FROM generate_series(1, rows) o WHERE o <> ALL (coalesce(done, '{}'));

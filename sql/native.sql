@@ -198,10 +198,10 @@ Result: NULL: done; fenced, cancelled_request or cancelled_parent: nothing was r
 workflow is handed back.
 Errors: PW001 (fenced) and PW009 (being cancelled) if that came about while the function ran: roll back.';
 
-CREATE FUNCTION pawl.mark_ready(queue_id integer, rank bigint, ready_key bigint, workflow_name text, workflow_version integer) RETURNS void
-LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'pawl_mark_ready_1_0';
-REVOKE ALL ON FUNCTION pawl.mark_ready(integer, bigint, bigint, text, integer) FROM PUBLIC;
-COMMENT ON FUNCTION pawl.mark_ready(integer, bigint, bigint, text, integer) IS
+CREATE FUNCTION pawl.mark_ready(queue_id integer, rank bigint, ready_key bigint, workflow_name text, workflow_version integer, partitioned boolean)
+RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'pawl_mark_ready_1_0';
+REVOKE ALL ON FUNCTION pawl.mark_ready(integer, bigint, bigint, text, integer, boolean) FROM PUBLIC;
+COMMENT ON FUNCTION pawl.mark_ready(integer, bigint, bigint, text, integer, boolean) IS
 'Internal: an entry becomes claimable when this commits; ready_key NULL: it is about to be due. Wakes a worker that waits for it.';
 
 CREATE FUNCTION pawl.mark_room(queue_id integer, worker_id uuid, partitioned boolean) RETURNS void

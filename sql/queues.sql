@@ -48,14 +48,14 @@ BEGIN
     -- A permit that was kept before hold_while_waiting was switched off may be another's by now. Those that woke up get a new place: claims have
     -- passed them by while they are locked.
     IF set_limits.hold_while_waiting AND NOT held THEN
-        PERFORM pawl.mark_locks();
         WITH forgotten AS (
             UPDATE pawl.workflow w SET running_in = NULL, ready_key = CASE WHEN w.ready_key IS NOT NULL THEN nextval('pawl.key_seq') END
             WHERE w.workflow_key = ANY (ARRAY(
                 SELECT l.workflow_key FROM pawl.workflow l WHERE l.running_in = id AND l.claimed_by IS NULL ORDER BY l.workflow_key FOR NO KEY UPDATE))
-            RETURNING w.queue_id, w.rank, w.ready_key, w.workflow_name, w.workflow_version),
+            RETURNING w.queue_id, w.rank, w.ready_key, w.workflow_name, w.workflow_version, w.partition_key),
         marked AS MATERIALIZED (
-            SELECT pawl.mark_ready(f.queue_id, f.rank, f.ready_key, f.workflow_name, f.workflow_version) FROM forgotten f WHERE f.ready_key IS NOT NULL)
+            SELECT pawl.mark_ready(f.queue_id, f.rank, f.ready_key, f.workflow_name, f.workflow_version, f.partition_key IS NOT NULL)
+            FROM forgotten f WHERE f.ready_key IS NOT NULL)
         SELECT count(*) INTO marks FROM marked;
     END IF;
 

@@ -180,7 +180,7 @@ BEGIN
             c.workflow_id, pawl.outer_user(), c.headers, c.attributes,
             CASE WHEN copy_workflow.input IS NULL THEN c.input WHEN pg_column_size(copy_workflow.input) <= 2000 THEN copy_workflow.input END
         FROM source c ON CONFLICT DO NOTHING
-        RETURNING queue_id, rank, workflow_name, workflow_version),
+        RETURNING queue_id, rank, workflow_name, workflow_version, partition_key),
     payload AS (
         INSERT INTO pawl.payload (workflow_key, name, value)
         SELECT new_key, 'input', copy_workflow.input WHERE pg_column_size(copy_workflow.input) > 2000
@@ -213,7 +213,8 @@ BEGIN
         FROM pawl.message m, cut c
         WHERE m.workflow_key = own_key AND c.number > 0 AND m.consumed_by IS NOT NULL
             AND NOT EXISTS (SELECT FROM undone u WHERE u.kind = 'message' AND u.place = m.message_key))
-    SELECT c.workflow_id, c.status, c.redacted_at, c.queue_id, t.number AS cut, EXISTS (SELECT FROM kept) AS has_steps, m.rank, m.workflow_name, m.workflow_version
+    SELECT c.workflow_id, c.status, c.redacted_at, c.queue_id, t.number AS cut, EXISTS (SELECT FROM kept) AS has_steps, m.rank, m.workflow_name, m.workflow_version,
+            m.partition_key
         INTO copy FROM source c CROSS JOIN cut t LEFT JOIN made m ON true;
 
     IF copy.workflow_id IS NULL THEN
@@ -232,7 +233,7 @@ BEGIN
             HINT = 'Give another new_workflow_id, or leave it out to have one made.';
     END IF;
     PERFORM pawl.refuse_redacted(copy.workflow_id, copy.redacted_at, 'forked'), pawl.check_queue_is_there(copy.workflow_id, copy.queue_id);
-    PERFORM pawl.mark_ready(copy.queue_id, copy.rank, new_key, copy.workflow_name, copy.workflow_version);
+    PERFORM pawl.mark_ready(copy.queue_id, copy.rank, new_key, copy.workflow_name, copy.workflow_version, copy.partition_key IS NOT NULL);
 END $$;
 REVOKE ALL ON FUNCTION pawl.copy_workflow(bigint, text, boolean, text, jsonb, integer) FROM PUBLIC;
 COMMENT ON FUNCTION pawl.copy_workflow(bigint, text, boolean, text, jsonb, integer) IS 'Internal: makes one fork of a workflow.';

@@ -100,13 +100,13 @@ BEGIN
         WHERE w.workflow_key = ANY (locked) AND w.claimed_by IS NULL AND w.status = 'waiting' AND (w.cancel_requested_at IS NOT NULL OR (
             SELECT bool_or(pawl.is_over(s.kind, s.arguments, s.due_at, w.workflow_key)) FROM pawl.workflow_step s
             WHERE s.workflow_key = w.workflow_key AND s.status = 'waiting' LIMIT 1))
-        RETURNING w.queue_id, w.rank, w.ready_key, w.workflow_name, w.workflow_version),
+        RETURNING w.queue_id, w.rank, w.ready_key, w.workflow_name, w.workflow_version, w.partition_key),
     passed AS (
         -- They became claimable just now, and a claim may have passed them by.
-        SELECT w.queue_id, w.rank, w.ready_key, w.workflow_name, w.workflow_version FROM pawl.workflow w
+        SELECT w.queue_id, w.rank, w.ready_key, w.workflow_name, w.workflow_version, w.partition_key FROM pawl.workflow w
         WHERE w.workflow_key = ANY (locked) AND w.claimed_by IS NULL AND w.ready_key IS NOT NULL),
     marked AS MATERIALIZED (
-        SELECT pawl.mark_ready(r.queue_id, r.rank, r.ready_key, r.workflow_name, r.workflow_version)
+        SELECT pawl.mark_ready(r.queue_id, r.rank, r.ready_key, r.workflow_name, r.workflow_version, r.partition_key IS NOT NULL)
         FROM (SELECT * FROM woken UNION ALL SELECT * FROM passed) r)
     SELECT count(*) INTO marks FROM marked;
     WITH routed AS (

@@ -115,7 +115,7 @@ BEGIN
         RETURNING w.workflow_key, w.queue_id, w.rank, w.ready_key, w.workflow_name, w.workflow_version, w.partition_key, w.crashes, l.owner,
             l.probation AND l.crashes - 2 >= max_crashes AS poisoned),
     marked AS MATERIALIZED (
-        SELECT pawl.mark_ready(b.queue_id, b.rank, b.ready_key, b.workflow_name, b.workflow_version)
+        SELECT pawl.mark_ready(b.queue_id, b.rank, b.ready_key, b.workflow_name, b.workflow_version, b.partition_key IS NOT NULL)
         FROM back b WHERE b.crashes < 2),
     freed AS MATERIALIZED (
         SELECT pawl.mark_room(b.queue_id, b.owner, b.partition_key IS NOT NULL) FROM back b)

@@ -476,7 +476,7 @@ pawl_wait_1_0(PG_FUNCTION_ARGS)
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(descriptor, values, nulls)));
 }
 
-/* mark_ready(queue_id integer, rank bigint, ready_key bigint, workflow_name text, workflow_version integer) RETURNS void */
+/* mark_ready(queue_id integer, rank bigint, ready_key bigint, workflow_name text, workflow_version integer, partitioned boolean) RETURNS void */
 PG_FUNCTION_INFO_V1(pawl_mark_ready_1_0);
 Datum
 pawl_mark_ready_1_0(PG_FUNCTION_ARGS)
@@ -484,7 +484,7 @@ pawl_mark_ready_1_0(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(3))
 		elog(ERROR, "pawl.mark_ready needs a queue, a rank and a name");
 	pawl_mark(PG_GETARG_INT32(0), PG_GETARG_INT64(1), PG_ARGISNULL(2) ? 0 : PG_GETARG_INT64(2), DT_NOBEGIN, text_to_cstring(PG_GETARG_TEXT_PP(3)),
-			  PG_ARGISNULL(4) ? 0 : PG_GETARG_INT32(4), false);
+			  PG_ARGISNULL(4) ? 0 : PG_GETARG_INT32(4), !PG_ARGISNULL(5) && PG_GETARG_BOOL(5));
 	PG_RETURN_VOID();
 }
 

@@ -142,7 +142,7 @@ BEGIN;
 CALL pawl.wait(0, NULL);
 \echo :LAST_ERROR_SQLSTATE
 ROLLBACK;
-SELECT pawl.mark_ready(NULL, 1, 1, 'ship', NULL);
+SELECT pawl.mark_ready(NULL, 1, 1, 'ship', NULL, false);
 SELECT count(*) FROM pawl.workflow WHERE claimed_by IS NOT NULL;
 
 -- The settings: their ranges, and a misspelt one.

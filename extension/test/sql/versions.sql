@@ -82,18 +82,18 @@ SELECT pawl.mark_offers();
 DELETE FROM pawl.workflow;
 SELECT wakes AS wakes_before FROM pawl.wakeup_statistics() \gset
 SELECT pawl.arm_worker(:w4, '{ship}', '{4}', NULL);
-SELECT pawl.mark_ready(0, 0, nextval('pawl.key_seq'), 'ship', 2);
+SELECT pawl.mark_ready(0, 0, nextval('pawl.key_seq'), 'ship', 2, false);
 SELECT wakes - :wakes_before AS wakes FROM pawl.wakeup_statistics();
-SELECT pawl.mark_ready(0, 0, nextval('pawl.key_seq'), 'ship', 5);
+SELECT pawl.mark_ready(0, 0, nextval('pawl.key_seq'), 'ship', 5, false);
 SELECT wakes - :wakes_before AS wakes FROM pawl.wakeup_statistics();
-SELECT pawl.mark_ready(0, 0, nextval('pawl.key_seq'), 'ship', 3);
+SELECT pawl.mark_ready(0, 0, nextval('pawl.key_seq'), 'ship', 3, false);
 SELECT wakes - :wakes_before AS wakes FROM pawl.wakeup_statistics();
 SELECT pawl.arm_worker(:w4, '{ship}', '{4}', NULL);
 -- Everybody looks again.
 SELECT pg_temp.dies(:w2);
 SELECT wakes - :wakes_before AS wakes FROM pawl.wakeup_statistics();
 SELECT pawl.arm_worker(:w4, '{ship}', '{4}', NULL);
-SELECT pawl.mark_ready(0, 0, nextval('pawl.key_seq'), 'ship', 2);
+SELECT pawl.mark_ready(0, 0, nextval('pawl.key_seq'), 'ship', 2, false);
 SELECT wakes - :wakes_before AS wakes FROM pawl.wakeup_statistics();
 
 SET client_min_messages = warning;
