@@ -228,7 +228,8 @@ COMMENT ON FUNCTION pawl.mark_signals(uuid) IS
 CREATE FUNCTION pawl.mark_locks() RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'pawl_mark_locks_1_0';
 REVOKE ALL ON FUNCTION pawl.mark_locks() FROM PUBLIC;
 COMMENT ON FUNCTION pawl.mark_locks() IS
-'Internal: this transaction is about to lock entries that can be claimed, and claims pass them by. If it is rolled back, claims look at them again.';
+'Internal: this transaction is about to lock entries that can be claimed, or the gate of a queue, and claims pass them by. If it is rolled back, claims look at
+them again.';
 
 CREATE FUNCTION pawl.mark_ends(workflow_keys bigint[]) RETURNS void
 LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'pawl_mark_ends_1_0';

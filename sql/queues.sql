@@ -38,6 +38,7 @@ BEGIN
             'Leave it out for false.');
     END IF;
 
+    PERFORM pawl.mark_locks();
     -- What runs in a queue that had no limit is counted by the first claim after this.
     INSERT INTO pawl.queue_gate (queue_id, counted) VALUES (id, false) ON CONFLICT DO NOTHING;
     PERFORM FROM pawl.queue_gate g WHERE g.queue_id = id FOR UPDATE;
@@ -235,6 +236,7 @@ BEGIN
             DETAIL = format('It has %s unfinished %s.', unfinished, CASE unfinished WHEN 1 THEN 'workflow' ELSE 'workflows' END),
             HINT = format('Cancel them or let them end: SELECT workflow_id, status FROM pawl.workflows WHERE queue = %L;', name);
     END IF;
+    PERFORM pawl.mark_locks();
     DELETE FROM pawl.queue_gate g WHERE g.queue_id = id;
     DELETE FROM pawl.queue_rate_slot s WHERE s.queue_id = id;
     DELETE FROM pawl.queue q WHERE q.queue_id = id;

@@ -801,36 +801,48 @@ claim_from_partitions(Claim *claim, PawlLimits *limits, int32 queue_id)
 	}
 }
 
+/* From one queue and rank that has an entry to the next; false: that was the last. */
+static bool
+next_lane(Datum *lane)
+{
+	bool		isnull;
+
+	CHECK_FOR_INTERRUPTS();
+	if (SPI_execute_plan(rank_plan, lane, NULL, false, 1) != SPI_OK_SELECT)
+		elog(ERROR, "could not look for queues");
+	if (SPI_processed == 0)
+		return false;
+	lane[0] = column(0, 1, &isnull);
+	lane[1] = column(0, 2, &isnull);
+	return true;
+}
+
+/* From one queue that has partitioned entries to the next. */
+static bool
+next_partitioned(Datum *queue)
+{
+	bool		isnull;
+
+	CHECK_FOR_INTERRUPTS();
+	if (SPI_execute_plan(partitioned_plan, queue, NULL, false, 1) != SPI_OK_SELECT)
+		elog(ERROR, "could not look for partitioned queues");
+	if (SPI_processed == 0)
+		return false;
+	*queue = column(0, 1, &isnull);
+	return true;
+}
+
 /* Finds every lane that has an entry, by skipping from one to the next. */
 static void
 discover_lanes(void)
 {
-	Datum		values[2] = {Int32GetDatum(-1), Int64GetDatum(0)};
+	Datum		after[2] = {Int32GetDatum(-1), Int64GetDatum(0)};
 
-	for (;;)
-	{
-		bool		isnull;
-
-		if (SPI_execute_plan(rank_plan, values, NULL, false, 1) != SPI_OK_SELECT)
-			elog(ERROR, "could not look for queues");
-		if (SPI_processed == 0)
-			break;
-		values[0] = column(0, 1, &isnull);
-		values[1] = column(0, 2, &isnull);
-		(void) pawl_lane(DatumGetInt32(values[0]), DatumGetInt64(values[1]));
-	}
-	for (int32 after = -1;;)
-	{
-		bool		isnull;
-		Datum		value = Int32GetDatum(after);
-
-		if (SPI_execute_plan(partitioned_plan, &value, NULL, false, 1) != SPI_OK_SELECT)
-			elog(ERROR, "could not look for partitioned queues");
-		if (SPI_processed == 0)
-			break;
-		after = DatumGetInt32(column(0, 1, &isnull));
-		(void) pawl_lane(after, PAWL_PARTITIONED_RANK);
-	}
+	while (next_lane(after))
+		(void) pawl_lane(DatumGetInt32(after[0]), DatumGetInt64(after[1]));
+	after[0] = Int32GetDatum(-1);
+	while (next_partitioned(after))
+		(void) pawl_lane(DatumGetInt32(after[0]), PAWL_PARTITIONED_RANK);
 	discovered = true;
 }
 
@@ -842,37 +854,6 @@ is_paused(const Claim *claim, int32 queue_id)
 	return limits != NULL && limits->paused;
 }
 
-/* All lanes that have no place in shared memory, or all there are without shared memory: one after the other, from their beginning. */
-static void
-claim_without_marks(Claim *claim, bool (*wanted) (int32 queue_id, void *argument), void *argument)
-{
-	Datum		values[2] = {Int32GetDatum(-1), Int64GetDatum(0)};
-	uint32		count = pawl_shared == NULL ? 0 : pg_atomic_read_u32(&pawl_shared->lane_count);
-
-	while (claim->left > 0)
-	{
-		bool		isnull;
-		bool		known = false;
-		int32		queue_id;
-		int64		rank;
-
-		CHECK_FOR_INTERRUPTS();
-		if (SPI_execute_plan(rank_plan, values, NULL, false, 1) != SPI_OK_SELECT)
-			elog(ERROR, "could not look for queues");
-		if (SPI_processed == 0)
-			break;
-		values[0] = column(0, 1, &isnull);
-		values[1] = column(0, 2, &isnull);
-		queue_id = DatumGetInt32(values[0]);
-		rank = DatumGetInt64(values[1]);
-		for (uint32 i = 0; i < count && !known; i++)
-			known = pawl_shared->lanes[i].database == MyDatabaseId && pawl_shared->lanes[i].queue_id == queue_id
-				&& pawl_shared->lanes[i].rank == rank;
-		if (!known && wanted(queue_id, argument) && !is_paused(claim, queue_id))
-			claim_from_lane(claim, pawl_limits_of(claim->limits, claim->nlimits, queue_id), -1, queue_id, rank);
-	}
-}
-
 typedef struct QueueFilter
 {
 	bool		all;
@@ -882,16 +863,41 @@ typedef struct QueueFilter
 } QueueFilter;
 
 static bool
-queue_wanted(int32 queue_id, void *argument)
+queue_wanted(int32 queue_id, const QueueFilter *filter)
 {
-	QueueFilter *filter = argument;
-
 	if (filter->all)
 		return true;
 	for (int i = 0; i < filter->count; i++)
 		if (filter->ids[i] == queue_id)
 			return true;
 	return false;
+}
+
+/* A lane that has no place in shared memory, or any without shared memory: from its beginning. */
+static void
+claim_without_mark(Claim *claim, const QueueFilter *filter, int32 queue_id, int64 rank)
+{
+	PawlLimits *limits = pawl_limits_of(claim->limits, claim->nlimits, queue_id);
+
+	if (pawl_known_lane(queue_id, rank) >= 0 || !queue_wanted(queue_id, filter) || is_paused(claim, queue_id))
+		return;
+	if (rank == PAWL_PARTITIONED_RANK)
+		claim_from_partitions(claim, limits, queue_id);
+	else
+		claim_from_lane(claim, limits, -1, queue_id, rank);
+}
+
+/* All of those, one after the other. */
+static void
+claim_without_marks(Claim *claim, const QueueFilter *filter)
+{
+	Datum		after[2] = {Int32GetDatum(-1), Int64GetDatum(0)};
+
+	while (claim->left > 0 && next_lane(after))
+		claim_without_mark(claim, filter, DatumGetInt32(after[0]), DatumGetInt64(after[1]));
+	after[0] = Int32GetDatum(-1);
+	while (claim->left > 0 && next_partitioned(after))
+		claim_without_mark(claim, filter, DatumGetInt32(after[0]), PAWL_PARTITIONED_RANK);
 }
 
 static int
@@ -1020,6 +1026,7 @@ pawl_claim_workflows_1_0(PG_FUNCTION_ARGS)
 	bool		alone = PG_NARGS() > 5 && !PG_ARGISNULL(5) && PG_GETARG_BOOL(5);
 	int32		number = 0;
 	bool		held = false;
+	bool		may_claim;
 	bool		polled;
 	bool		ran_out = pawl_take_wait(&polled);
 	uint64		handlers;
@@ -1070,22 +1077,25 @@ pawl_claim_workflows_1_0(PG_FUNCTION_ARGS)
 	/* Whoever counts what runs in a queue that had no limit waits for the claims that are under way. */
 	DirectFunctionCall2(pg_advisory_xact_lock_shared_int4, Int32GetDatum(PAWL_CLAIM_LOCK_CLASS), Int32GetDatum(0));
 	claim.offer = pawl_offer(PG_GETARG_ARRAYTYPE_P(2), PG_GETARG_ARRAYTYPE_P(3));
-	if (held || claim.offer->count == 0)
-	{
-		SPI_finish();
-		return (Datum) 0;
-	}
+	may_claim = !held && claim.offer->count > 0;
+	pawl_begin_claim();
 	if (!alone)
 	{
 		/* A wait until something is due was no poll. */
-		if (make_due_ready())
+		if (may_claim && make_due_ready())
 			polled = false;
 		/* An idle worker's next wait: armed before this claim looks at anything, it needs no further round trip. */
 		if (ran_out)
 		{
-			pawl_arm(claim.worker, PG_GETARG_ARRAYTYPE_P(2), PG_GETARG_ARRAYTYPE_P(3), filter.all ? (Datum) 0 : PG_GETARG_DATUM(4));
+			may_claim = pawl_arm(claim.worker, PG_GETARG_ARRAYTYPE_P(2), PG_GETARG_ARRAYTYPE_P(3), filter.all ? (Datum) 0 : PG_GETARG_DATUM(4));
 			claim.offer = pawl_offer(PG_GETARG_ARRAYTYPE_P(2), PG_GETARG_ARRAYTYPE_P(3));
 		}
+		unfinished = false;
+	}
+	if (!may_claim)
+	{
+		SPI_finish();
+		return (Datum) 0;
 	}
 	if (!filter.all)
 	{
@@ -1115,7 +1125,6 @@ pawl_claim_workflows_1_0(PG_FUNCTION_ARGS)
 		return (Datum) 0;
 	}
 
-	unfinished = false;
 	if (pawl_attach())
 	{
 		uint64		generation;
@@ -1183,7 +1192,7 @@ pawl_claim_workflows_1_0(PG_FUNCTION_ARGS)
 	if (pawl_shared != NULL && claim.left > 0)
 		claim_with_marks(&claim, &filter);
 	if (claim.left > 0 && (pawl_shared == NULL || pg_atomic_read_u32(&pawl_shared->lanes_overflowed) != 0))
-		claim_without_marks(&claim, queue_wanted, &filter);
+		claim_without_marks(&claim, &filter);
 
 	for (int i = 0; i < claim.nlimits; i++)
 	{

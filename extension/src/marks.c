@@ -50,7 +50,7 @@ static int	ngates = 0;
 static int	claiming_lane = -1;	/* a claim statement is under way there */
 static int64 claiming_from = 0;
 static bool locking = false;	/* an entry is being locked, nobody knows where */
-static bool locked = false;		/* entries are locked that claims pass by, */
+static bool locked = false;		/* entries are locked, or may be, that claims pass by, */
 static bool locked_anywhere = false;	/* and not all of them are in touched[] */
 static uint64 any_signal = 0;	/* the slot of signals that anybody may take */
 static bool everyone = false;
@@ -210,7 +210,7 @@ pawl_mark_everyone(void)
 		everyone = true;
 }
 
-/* What live workers offer, and so what each of them may run: with this commit everybody looks again. */
+/* What workers may run changes, by what live ones offer or by an operator: with this commit everybody looks again. */
 void
 pawl_mark_offers(void)
 {
@@ -310,6 +310,17 @@ pawl_end_locking(int32 queue_id, int64 rank, int64 ready_key)
 	if (ready_key != 0)
 		pawl_touch(pawl_lane(queue_id, rank), ready_key);
 	locking = false;
+}
+
+/*
+ * A claim begins. Of what it locks, that which has no mark is in no list here: what is partitioned, was due, or has no place among the lanes. Others
+ * pass it by all the same, and must hear of it if this transaction aborts.
+ */
+void
+pawl_begin_claim(void)
+{
+	if (pawl_attach())
+		locked = true;
 }
 
 /* mark_locks() RETURNS void: for SQL, which locks entries by the batch; so all marks begin anew in the rare case that it is rolled back. */

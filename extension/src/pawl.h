@@ -115,6 +115,7 @@ extern void pawl_mark(int32 queue_id, int64 rank, int64 ready_key, TimestampTz d
 extern void pawl_mark_slot(uint64 hash, int32 version, TimestampTz due);
 extern void pawl_mark_everyone(void);
 extern void pawl_mark_offers(void);
+extern void pawl_begin_claim(void);
 extern void pawl_begin_touching(int lane, int64 from);
 extern void pawl_touch(int lane, int64 ready_key);
 extern void pawl_begin_locking(void);
@@ -135,7 +136,7 @@ extern void pawl_forget_ends(void);
 /* Waiters of this session: wakeup.c */
 extern void pawl_hand_on(void);
 extern bool pawl_take_wait(bool *poll);
-extern void pawl_arm(Datum worker, ArrayType *names, ArrayType *versions, Datum queue_names);
+extern bool pawl_arm(Datum worker, ArrayType *names, ArrayType *versions, Datum queue_names);
 extern uint64 pawl_arming(void);
 
 /* Claims of this session: claim.c */

@@ -111,14 +111,13 @@ pawl_attach(void)
 	return pawl_shared != NULL;
 }
 
-/* The lane of this database, made if there is none; -1: the table is full, and the lane has no mark. */
+/* The lane of this database; -1: it has no place. */
 int
-pawl_lane(int32 queue_id, int64 rank)
+pawl_known_lane(int32 queue_id, int64 rank)
 {
 	uint32		count;
-	int			found = -1;
 
-	if (!pawl_attach())
+	if (pawl_shared == NULL)
 		return -1;
 	count = pg_atomic_read_u32(&pawl_shared->lane_count);
 	pg_read_barrier();
@@ -129,15 +128,24 @@ pawl_lane(int32 queue_id, int64 rank)
 		if (lane->database == MyDatabaseId && lane->queue_id == queue_id && lane->rank == rank)
 			return i;
 	}
+	return -1;
+}
+
+/* The lane of this database, made if there is none; -1: the table is full, and the lane has no mark. */
+int
+pawl_lane(int32 queue_id, int64 rank)
+{
+	uint32		count;
+	int			found;
+
+	if (!pawl_attach())
+		return -1;
+	found = pawl_known_lane(queue_id, rank);
+	if (found >= 0)
+		return found;
 
 	SpinLockAcquire(&pawl_shared->lane_mutex);
-	for (uint32 i = count; i < pg_atomic_read_u32(&pawl_shared->lane_count); i++)
-	{
-		PawlLane   *lane = &pawl_shared->lanes[i];
-
-		if (lane->database == MyDatabaseId && lane->queue_id == queue_id && lane->rank == rank)
-			found = i;
-	}
+	found = pawl_known_lane(queue_id, rank);
 	count = pg_atomic_read_u32(&pawl_shared->lane_count);
 	if (found < 0 && count < PAWL_LANES)
 	{

@@ -118,6 +118,7 @@ extern PawlShared *pawl_shared;
 
 extern bool pawl_attach(void);
 extern int	pawl_lane(int32 queue_id, int64 rank);
+extern int	pawl_known_lane(int32 queue_id, int64 rank);
 
 /* marks.c: of waiters; they raise nothing */
 extern void pawl_disarm(PawlWaiter *waiter);

@@ -277,51 +277,61 @@ next_due(void)
 	return due == DT_NOEND ? -1 : Max(0, (due - GetCurrentTimestamp() + 999) / 1000);
 }
 
-/*
- * Arms this session for what the worker could run now; queues: 0 for all. Called by a definer with its plan settings, connected to SPI. What was
- * committed before the session was armed is found by a later snapshot: look at the queues after this.
- */
-void
-pawl_arm(Datum worker, ArrayType *names, ArrayType *versions, Datum queue_names)
+/* The queues that a worker serves; none, while the database is held. */
+static Datum *
+served_queues(Datum queue_names, int *count)
 {
-	static SPIPlanPtr queue_plan = NULL;
-	Wish		wish;
-	const PawlOffer *offer;
+	static SPIPlanPtr plan = NULL;
 	Datum	   *queues;
-	Datum		queue_array = (Datum) 0;
-	int			nqueues;
-	bool		settled = false;
-	int64		due_in;
 	char		nulls[1] = {queue_names == (Datum) 0 ? 'n' : ' '};
 
-	if (queue_plan == NULL)
-		queue_plan = pawl_prepare("SELECT q.queue_id FROM pawl.queue q WHERE $1 IS NULL OR q.queue_name = ANY ($1)"
-								  " UNION SELECT 0 WHERE $1 IS NULL OR 'default' = ANY ($1)", 1, ((Oid[]) {TEXTARRAYOID}));
-	if (SPI_execute_plan(queue_plan, &queue_names, nulls, false, 0) != SPI_OK_SELECT)
+	if (plan == NULL)
+		plan = pawl_prepare("SELECT q.queue_id FROM (SELECT e.queue_id, e.queue_name FROM pawl.queue e UNION SELECT 0, 'default') q"
+							" WHERE ($1 IS NULL OR q.queue_name = ANY ($1))"
+							" AND NOT EXISTS (SELECT FROM pawl.installation i WHERE i.held_at IS NOT NULL)", 1, ((Oid[]) {TEXTARRAYOID}));
+	if (SPI_execute_plan(plan, &queue_names, nulls, false, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not read the queues");
-	nqueues = (int) SPI_processed;
-	queues = palloc(sizeof(Datum) * Max(nqueues, 1));
-	for (int i = 0; i < nqueues; i++)
+	*count = (int) SPI_processed;
+	queues = palloc(sizeof(Datum) * Max(*count, 1));
+	for (int i = 0; i < *count; i++)
 	{
 		bool		isnull;
 
 		queues[i] = SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull);
 	}
-	if (queue_names != (Datum) 0)
-		queue_array = PointerGetDatum(construct_array(queues, nqueues, INT4OID, sizeof(int32), true, TYPALIGN_INT));
+	return queues;
+}
+
+/*
+ * Arms this session for what the worker could run now; queues: 0 for all. Called by a definer with its plan settings, connected to SPI. What was
+ * committed before the session was armed is found by a later snapshot: look at the queues after this. False: there is nothing that it may claim, and
+ * somebody has to change that; what is due is not its concern until then.
+ */
+bool
+pawl_arm(Datum worker, ArrayType *names, ArrayType *versions, Datum queue_names)
+{
+	Wish		wish;
+	bool		may_claim;
+	bool		settled = false;
+	int64		due_in;
 
 	/*
-	 * What live workers offer, and what there is room for, may change before it is armed, and nobody wakes it for that: so it looks once more, then.
-	 * If that changes all the time, it waits for everything.
+	 * What there is to serve, what live workers offer, and what there is room for, may change before it is armed, and nobody wakes it for that: so it
+	 * looks once more, then. If that changes all the time, it waits for everything.
 	 */
 	for (int attempt = 0; !settled; attempt++)
 	{
+		const PawlOffer *offer = pawl_offer(names, versions);
+		int			nqueues;
+		Datum	   *queues = served_queues(queue_names, &nqueues);
+		Datum		queue_array = queue_names == (Datum) 0 ? (Datum) 0
+			: PointerGetDatum(construct_array(queues, nqueues, INT4OID, sizeof(int32), true, TYPALIGN_INT));
 		int			nlimits;
 		PawlLimits *limits = pawl_read_limits(worker, queue_array, &nlimits);
 
+		may_claim = nqueues > 0 && offer->count > 0;
 		wish = (Wish) {.milliseconds = pawl_poll_interval > 0 ? pawl_poll_interval : -1, .everything = attempt >= ARMING_ATTEMPTS};
-		offer = pawl_offer(names, versions);
-		for (int i = 0; i < nqueues; i++)
+		for (int i = 0; may_claim && i < nqueues; i++)
 			wish_for_queue(&wish, offer, DatumGetInt32(queues[i]), pawl_limits_of(limits, nlimits, DatumGetInt32(queues[i])));
 		settled = attempt > 0 && mine != NULL && same_slots(&wish, mine->everything, mine->nslots, mine->slots);
 		if (!settled)
@@ -334,7 +344,7 @@ pawl_arm(Datum worker, ArrayType *names, ArrayType *versions, Datum queue_names)
 	slot_awaited = wish.slot_awaited;
 
 	/* What is delayed or parked: not longer than until the first of it is due. */
-	due_in = next_due();
+	due_in = may_claim ? next_due() : -1;
 	if (due_in >= 0)
 		wait_at_most(&wish, due_in);
 	patience = wish.milliseconds;
@@ -348,6 +358,7 @@ pawl_arm(Datum worker, ArrayType *names, ArrayType *versions, Datum queue_names)
 		mine->until = until;
 		SpinLockRelease(&pawl_shared->waiter_mutex);
 	}
+	return may_claim;
 }
 
 /*
@@ -367,7 +378,7 @@ pawl_arm_worker_1_0(PG_FUNCTION_ARGS)
 				 errhint("Give the arrays that the worker registered.")));
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
-	pawl_arm(PG_GETARG_DATUM(0), PG_GETARG_ARRAYTYPE_P(1), PG_GETARG_ARRAYTYPE_P(2), PG_ARGISNULL(3) ? (Datum) 0 : PG_GETARG_DATUM(3));
+	(void) pawl_arm(PG_GETARG_DATUM(0), PG_GETARG_ARRAYTYPE_P(1), PG_GETARG_ARRAYTYPE_P(2), PG_ARGISNULL(3) ? (Datum) 0 : PG_GETARG_DATUM(3));
 	SPI_finish();
 	/* The claim after this one goes on where the last one stopped. */
 	PG_RETURN_INT32(pawl_claim_unfinished() ? 0 : (int32) patience);
@@ -503,7 +514,8 @@ PG_FUNCTION_INFO_V1(pawl_mark_all_1_0);
 Datum
 pawl_mark_all_1_0(PG_FUNCTION_ARGS)
 {
-	pawl_mark_everyone();
+	/* Whoever arms meanwhile looks once more when it has. */
+	pawl_mark_offers();
 	PG_RETURN_VOID();
 }
 

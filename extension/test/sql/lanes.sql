@@ -54,4 +54,14 @@ UPDATE pawl.workflow SET status = 'enqueued', claimed_by = NULL, workflow_versio
 SELECT pawl.move_workflows('ship', 7, 1);
 SELECT pg_temp.claim();
 SELECT workflow_id, status FROM pawl.workflow WHERE claimed_by IS NULL;
+
+-- A claim that has left partitions to the next one; the database is held before that.
+DELETE FROM pawl.workflow;
+SELECT count(*) FROM pawl.enqueue_workflows('nobody', array_fill('{}'::jsonb, ARRAY[600]), partition_keys => ARRAY(SELECT 'p' || i FROM generate_series(1, 600) i));
+SELECT pg_temp.claim();
+SELECT pawl.arm_worker(:me, '{ship}', '{1}', NULL);
+UPDATE pawl.installation SET held_at = now();
+SELECT pg_temp.claim();
+SELECT pawl.arm_worker(:me, '{ship}', '{1}', NULL);
+SELECT pawl.release_hold();
 DELETE FROM pawl.workflow;
