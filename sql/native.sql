@@ -231,6 +231,11 @@ COMMENT ON FUNCTION pawl.mark_locks() IS
 'Internal: this transaction is about to lock entries that can be claimed, or the gate of a queue, and claims pass them by. If it is rolled back, claims look at
 them again.';
 
+CREATE FUNCTION pawl.mark_pause() RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'pawl_mark_pause_1_0';
+REVOKE ALL ON FUNCTION pawl.mark_pause() FROM PUBLIC;
+COMMENT ON FUNCTION pawl.mark_pause() IS
+'Internal: this transaction pauses a queue. Its commit waits for the claims that are under way, and claims that begin meanwhile wait for it.';
+
 CREATE FUNCTION pawl.mark_ends(workflow_keys bigint[]) RETURNS void
 LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'pawl_mark_ends_1_0';
 REVOKE ALL ON FUNCTION pawl.mark_ends(bigint[]) FROM PUBLIC;

@@ -191,13 +191,15 @@ BEGIN
         RETURN false;
     END IF;
     UPDATE pawl.queue q SET paused_at = clock_timestamp(), paused_by = pawl.outer_user(), paused_reason = reason WHERE q.queue_name = name;
-    PERFORM pawl.record_action('pause_queue', 'queue', ARRAY[name], reason);
+    PERFORM pawl.record_action('pause_queue', 'queue', ARRAY[name], reason), pawl.mark_pause();
     RETURN true;
 END $$;
 REVOKE ALL ON FUNCTION pawl.pause_queue(text, text) FROM PUBLIC;
 COMMENT ON FUNCTION pawl.pause_queue(text, text) IS
 'Lets nothing of a queue start, nor go on that was parked, until pawl.resume_queue. What runs goes on; enqueueing works as before. True: it is paused now;
 false: it was paused already.
+Once it is committed nothing more starts: the commit waits for claims that are under way, some milliseconds. If one takes over 2 s, it fails (55P03) and the
+queue is not paused. A transaction prepared for two-phase commit does not wait.
 name: PW005 if there is none.
 reason: 1 to 1024 bytes, for people: pawl.queues shows it.';
 

@@ -12,9 +12,11 @@
 #include "common/hashfn.h"
 #include "miscadmin.h"
 #include "storage/proc.h"
+#include "utils/fmgrprotos.h"
 
 #define MAX_SLOTS 64			/* more: everybody is woken */
 #define MAX_LANES 64			/* more: every session's marks begin anew */
+#define PAUSE_PATIENCE 2000		/* milliseconds that a pause waits for claims, which take a few */
 
 typedef struct SlotMark
 {
@@ -52,6 +54,7 @@ static int64 claiming_from = 0;
 static bool locking = false;	/* an entry is being locked, nobody knows where */
 static bool locked = false;		/* entries are locked, or may be, that claims pass by, */
 static bool locked_anywhere = false;	/* and not all of them are in touched[] */
+static bool pausing = false;	/* a queue is paused */
 static uint64 any_signal = 0;	/* the slot of signals that anybody may take */
 static bool everyone = false;
 static bool reset_marks = false;
@@ -333,6 +336,47 @@ pawl_mark_locks_1_0(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
+/* mark_pause() RETURNS void */
+PG_FUNCTION_INFO_V1(pawl_mark_pause_1_0);
+Datum
+pawl_mark_pause_1_0(PG_FUNCTION_ARGS)
+{
+	pausing = true;
+	PG_RETURN_VOID();
+}
+
+/*
+ * A claim goes by what it read of the queues when it began, and holds its side of this lock until it has committed. So nobody is at it when the pause
+ * commits, and whoever comes meanwhile waits for that, and sees it. Last of all before the commit, and not in pause_queue: a transaction may stay open
+ * for long after that. One that is prepared keeps its locks for longer still: it does not wait.
+ */
+static void
+wait_for_claims(void)
+{
+	int			timeout = LockTimeout;
+
+	LockTimeout = timeout > 0 ? Min(timeout, PAUSE_PATIENCE) : PAUSE_PATIENCE;
+	PG_TRY();
+	{
+		DirectFunctionCall2(pg_advisory_xact_lock_int4, Int32GetDatum(PAWL_CLAIM_LOCK_CLASS), Int32GetDatum(0));
+	}
+	PG_CATCH();
+	{
+		LockTimeout = timeout;
+		if (geterrcode() != ERRCODE_LOCK_NOT_AVAILABLE)
+			PG_RE_THROW();
+		FlushErrorState();
+		ereport(ERROR,
+				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+				 errmsg("the queue is not paused"),
+				 errdetail("A claim that began before has not ended, and may still start some of it."),
+				 errhint("Pause it again. If that fails too, whose claim it is: SELECT pid FROM pg_locks WHERE locktype = 'advisory'"
+						 " AND classid = %d AND objid = 0.", PAWL_CLAIM_LOCK_CLASS)));
+	}
+	PG_END_TRY();
+	LockTimeout = timeout;
+}
+
 /* ---- after the end of the transaction: nothing below may raise, allocate, or take a heavyweight lock ---- */
 
 static void
@@ -485,7 +529,7 @@ forget(void)
 	nslots = nlanes = ntouched = ngates = 0;
 	claiming_lane = -1;
 	pawl_forget_ends();
-	everyone = reset_marks = offers_changed = locking = locked = locked_anywhere = false;
+	everyone = reset_marks = offers_changed = locking = locked = locked_anywhere = pausing = false;
 }
 
 static void
@@ -493,6 +537,11 @@ transaction_ended(XactEvent event, void *arg)
 {
 	switch (event)
 	{
+		case XACT_EVENT_PRE_COMMIT:
+			if (pausing)
+				wait_for_claims();
+			break;
+
 		case XACT_EVENT_COMMIT:
 		case XACT_EVENT_PARALLEL_COMMIT:
 			if (nslots > 0 || nlanes > 0 || ngates > 0 || everyone || reset_marks)
