@@ -36,14 +36,15 @@ struct ConfigurationFile: Equatable {
     init(path: String, text: String) throws(ConfigurationError) {
         self.path = path
         let known = Set(Setting.allCases.map(\.variable))
-        for (index, raw) in text.split(separator: "\n", omittingEmptySubsequences: false).enumerated() {
+        // By scalars: a carriage return before a newline, or an accent after a mark, makes another character of it.
+        for (index, raw) in text.unicodeScalars.split(separator: "\n", omittingEmptySubsequences: false).enumerated() {
             let source = "\(path) line \(index + 1)"
-            let line = raw.trimmed
+            let line = Substring(raw).trimmed.unicodeScalars
             if line.isEmpty || line.first == "#" || line.first == ";" { continue }
             guard let equals = line.firstIndex(of: "=") else {
                 throw ConfigurationError(source: source, "is not NAME=value")
             }
-            let name = String(line[..<equals].trimmed)
+            let name = String(Substring(line[..<equals]).trimmed)
             guard name.hasPrefix("PAWL_") else { continue }
             guard known.contains(name) else {
                 throw ConfigurationError(
@@ -52,27 +53,27 @@ struct ConfigurationFile: Equatable {
             if let earlier = values[name] {
                 throw ConfigurationError(source: source, "sets \(name) a second time (first in line \(earlier.line))")
             }
-            values[name] = (try Self.unquoted(line[line.index(after: equals)...].trimmed, source: source), index + 1)
+            values[name] = (try Self.unquoted(Substring(line[line.index(after: equals)...]).trimmed.unicodeScalars, source: source), index + 1)
         }
     }
 
-    private static func unquoted(_ text: Substring, source: String) throws(ConfigurationError) -> String {
+    private static func unquoted(_ text: Substring.UnicodeScalarView, source: String) throws(ConfigurationError) -> String {
         guard let quote = text.first, quote == "\"" || quote == "'" else { return String(text) }
-        var value = ""
+        var value = String.UnicodeScalarView()
         var index = text.index(after: text.startIndex)
         while index < text.endIndex {
-            let character = text[index]
+            let scalar = text[index]
             let next = text.index(after: index)
-            if character == quote {
+            if scalar == quote {
                 guard next == text.endIndex else { throw ConfigurationError(source: source, "goes on after its closing quote") }
-                return value
+                return String(value)
             }
-            if character == "\\", quote == "\"", next < text.endIndex, text[next] == "\"" || text[next] == "\\" {
+            if scalar == "\\", quote == "\"", next < text.endIndex, text[next] == "\"" || text[next] == "\\" {
                 value.append(text[next])
                 index = text.index(after: next)
                 continue
             }
-            value.append(character)
+            value.append(scalar)
             index = next
         }
         throw ConfigurationError(source: source, "has no closing quote")

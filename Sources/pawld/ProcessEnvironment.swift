@@ -6,7 +6,8 @@ enum ProcessEnvironment {
         var variables: [String: String] = [:]
         var entry = environ
         while let text = entry.pointee {
-            let pair = String(cString: text).split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+            // By scalars: an accent that follows the mark makes another character of it.
+            let pair = String(cString: text).unicodeScalars.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
             // The first of two of one name is what getenv finds.
             if pair.count == 2, variables[String(pair[0])] == nil { variables[String(pair[0])] = String(pair[1]) }
             entry += 1

@@ -22,7 +22,7 @@ enum Setting: String, CaseIterable {
     var key: AbsoluteConfigKey { AbsoluteConfigKey(["pawl", rawValue]) }
 
     /// What stands between several values of one variable; nil: it has one. Connection strings are full of commas.
-    var separator: Character? {
+    var separator: Unicode.Scalar? {
         switch self {
         case .database: ";"
         case .queue: ","

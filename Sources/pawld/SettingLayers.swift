@@ -50,6 +50,6 @@ struct SettingLayers {
 
     private func split(_ text: String, _ setting: Setting) -> [String] {
         guard let separator = setting.separator else { return [String(text.trimmed)] }
-        return text.split(separator: separator).map { String($0.trimmed) }.filter { !$0.isEmpty }
+        return text.unicodeScalars.split(separator: separator).map { String(Substring($0).trimmed) }.filter { !$0.isEmpty }
     }
 }

@@ -66,7 +66,13 @@ struct StandardErrorLog: LogHandler {
     static func quoted(_ text: String) -> String {
         let plain = !text.isEmpty && text.utf8.allSatisfy { $0 > 0x20 && $0 != UInt8(ascii: "\"") && $0 != UInt8(ascii: "=") && $0 != 0x7F }
         guard !plain else { return text }
-        return "\"" + oneLine(text).replacing("\"", with: "\\\"") + "\""
+        // By scalars: an accent that follows a quote makes another character of it.
+        var quoted = "\""
+        for scalar in oneLine(text).unicodeScalars {
+            if scalar == "\"" { quoted += "\\" }
+            quoted.unicodeScalars.append(scalar)
+        }
+        return quoted + "\""
     }
 
     /// No line of a log can pass for two.

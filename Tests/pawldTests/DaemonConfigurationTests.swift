@@ -143,6 +143,17 @@ import Testing
         #expect(file.values["PAWL_LOG_LEVEL"]?.line == 6)
     }
 
+    /// An accent makes one character of itself and the mark before it, and so does a newline of a carriage return.
+    @Test func marksCountAlsoWithinCharacters() throws {
+        let file = try ConfigurationFile(
+            path: "x.env", text: "PAWL_NAME=\"a\\\"\u{308}b\"\r\nPAWL_QUEUE=\u{308}x,\u{308}y\r\nPAWL_LOG_LEVEL='debug'\r\n")
+        #expect(file.values["PAWL_NAME"]?.value.unicodeScalars.elementsEqual("a\"\u{308}b".unicodeScalars) == true)
+        #expect(file.values["PAWL_LOG_LEVEL"]?.value == "debug")
+        #expect(file.values["PAWL_LOG_LEVEL"]?.line == 3)
+        let layers = try SettingLayers(commandLine: [:], environment: [:], file: file)
+        #expect(try layers.find(.queue)?.values == ["\u{308}x", "\u{308}y"])
+    }
+
     @Test(arguments: [
         ("PAWL_NAME", "is not NAME=value"), ("PAWL_NAME=a\nPAWL_NAME=b", "line 2: sets PAWL_NAME a second time (first in line 1)"),
         ("PAWL_NAME=\"a", "has no closing quote"), ("PAWL_NAME='a' b", "goes on after its closing quote"),

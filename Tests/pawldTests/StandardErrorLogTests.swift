@@ -42,6 +42,11 @@ import Testing
         #expect(text == "<6>ended epoch=3 none=\"\" why=\"say \\\"no\\\"\" worker=w1 workflow_id=\"order 7\"\n")
     }
 
+    /// A quote and an accent after it are one character.
+    @Test func everyQuoteIsEscaped() {
+        #expect(StandardErrorLog.quoted("a \"\u{308}").utf8.elementsEqual("\"a \\\"\u{308}\"".utf8))
+    }
+
     @Test func oneEventIsOneLine() throws {
         let text = try written(.journal) { $0.info("a\nb\u{1B}[31m", metadata: ["x": "1\n<2>forged"]) }
         #expect(text == "<6>a\\nb\\u{1b}[31m x=\"1\\n<2>forged\"\n")
