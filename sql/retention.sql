@@ -55,7 +55,7 @@ All three NULL: as if it had never been called for them.
 Errors: 22023 for what cannot be; PW005 for a queue that does not exist.';
 
 CREATE FUNCTION pawl.retention_in_force() RETURNS TABLE (workflow_name text, queue text, succeeded interval, failed interval, keep bigint,
-    changed_at timestamptz, changed_by text, rule_key bigint, queue_id integer)
+    changed_at timestamptz, changed_by text, inherited text[], rule_key bigint, queue_id integer)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     WITH rules AS (
         SELECT r.workflow_name, r.queue_name, r.succeeded, r.failed, r.keep, r.changed_at, r.changed_by, r.rule_key FROM pawl.retention_rule r
@@ -65,7 +65,8 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     SELECT r.workflow_name, r.queue_name,
         nullif(coalesce(r.succeeded, d.succeeded, interval '30 days'), interval '-1 second'),
         nullif(coalesce(r.failed, d.failed, interval '90 days'), interval '-1 second'),
-        r.keep, r.changed_at, r.changed_by, r.rule_key,
+        r.keep, r.changed_at, r.changed_by,
+        array_remove(ARRAY[CASE WHEN r.succeeded IS NULL THEN 'succeeded' END, CASE WHEN r.failed IS NULL THEN 'failed' END], NULL), r.rule_key,
         CASE r.queue_name WHEN 'default' THEN 0 ELSE (SELECT q.queue_id FROM pawl.queue q WHERE q.queue_name = r.queue_name) END
     FROM rules r JOIN rules d ON d.workflow_name IS NULL AND d.queue_name IS NULL
 $$;

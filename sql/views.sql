@@ -371,7 +371,7 @@ COMMENT ON COLUMN pawl.oldest_waiting.oldest_at IS 'When the oldest was enqueued
 COMMENT ON COLUMN pawl.oldest_waiting.oldest_workflow_id IS 'Which one that is.';
 
 CREATE VIEW pawl.retention AS
-SELECT r.workflow_name, r.queue, r.succeeded, r.failed, r.keep, r.changed_at, r.changed_by
+SELECT r.workflow_name, r.queue, r.succeeded, r.failed, r.keep, r.changed_at, r.changed_by, r.inherited
 FROM pawl.retention_in_force() r;
 COMMENT ON VIEW pawl.retention IS
 'How long ended workflows are kept: the row of their name, otherwise that of their queue, otherwise the default, which names neither. Set by pawl.set_retention.';
@@ -382,6 +382,7 @@ COMMENT ON COLUMN pawl.retention.failed IS 'The same for one that failed or was 
 COMMENT ON COLUMN pawl.retention.keep IS 'How many of them are kept at most, the newest; NULL: any number.';
 COMMENT ON COLUMN pawl.retention.changed_at IS 'When that was set; NULL: it never was.';
 COMMENT ON COLUMN pawl.retention.changed_by IS 'By whom.';
+COMMENT ON COLUMN pawl.retention.inherited IS 'Which of succeeded and failed it leaves to the default, and the default to what holds out of the box.';
 
 CREATE VIEW pawl.audit AS
 SELECT a.created_at, a.role_name, a.action, a.object_kind, a.object_name, a.reason, a.detail, a.audit_key
