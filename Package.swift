@@ -57,7 +57,7 @@ let package = Package(
         .target(name: "PostgresTestSupport", dependencies: ["CLibPQ"], path: "Tests/PostgresTestSupport"),
         .testTarget(name: "ArchitectureTests"),
         // Runs the built program, so it depends on it without importing it.
-        .testTarget(name: "CommandLineTests", dependencies: ["PostgresTestSupport", "pawl-cli"], exclude: ["Transcripts"]),
+        .testTarget(name: "CommandLineTests", dependencies: ["PostgresStore", "PostgresTestSupport", "pawl-cli"], exclude: ["Transcripts"]),
         .testTarget(name: "PawlTests", dependencies: ["Pawl", "CPawlPlugin", "Locking"]),
         .testTarget(name: "PawlTestingTests", dependencies: ["Locking", "MemoryStore", "Pawl", "PawlTesting"]),
         .testTarget(name: "PostgresClientTests", dependencies: ["Locking", "PostgresClient", "PostgresTestSupport"]),

@@ -65,20 +65,10 @@ package struct ConnectionOptions: Sendable {
         if !settings.isEmpty {
             let theirs = pairs.first { $0.keyword == "options" }?.value ?? getenv("PGOPTIONS").map { String(cString: $0) } ?? ""
             pairs.removeAll { $0.keyword == "options" }
-            let ours = settings.map { "-c \($0.name)=\(Self.escape($0.value))" }.joined(separator: " ")
+            let ours = settings.map { "-c \($0.name)=\($0.value.withBackslash(before: [" ", "\\"]))" }.joined(separator: " ")
             pairs.append(("options", theirs.isEmpty ? ours : "\(theirs) \(ours)"))
         }
         return pairs
-    }
-
-    /// In `options`, a space or backslash inside a value is preceded by a backslash.
-    private static func escape(_ value: String) -> String {
-        var text = ""
-        for character in value {
-            if character == " " || character == "\\" { text.append("\\") }
-            text.append(character)
-        }
-        return text
     }
 
     /// Connects, prepares and verifies; blocks. `setting` names that the server's platform refuses are left out.
@@ -122,5 +112,17 @@ package struct ConnectionOptions: Sendable {
             }
         }
         return connection
+    }
+}
+
+extension String {
+    /// With a backslash before each of these marks. By scalars: an accent that follows one makes another character of it.
+    package func withBackslash(before marks: Set<Unicode.Scalar>) -> String {
+        var text = ""
+        for scalar in unicodeScalars {
+            if marks.contains(scalar) { text.unicodeScalars.append("\\") }
+            text.unicodeScalars.append(scalar)
+        }
+        return text
     }
 }

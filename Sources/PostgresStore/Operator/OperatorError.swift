@@ -10,12 +10,21 @@ package struct OperatorError: Error, CustomStringConvertible {
         case interrupted
     }
 
-    package var kind = Kind.failed
+    package private(set) var kind = Kind.failed
     package let description: String
+    /// Of what the server said.
+    private(set) var sqlState: String?
 
     package init(_ description: String, _ kind: Kind = .failed) {
         self.kind = kind
         self.description = description
+    }
+
+    /// It as one of another kind.
+    func of(_ kind: Kind) -> OperatorError {
+        var error = self
+        error.kind = kind
+        return error
     }
 
     /// - Parameters:
@@ -30,7 +39,8 @@ package struct OperatorError: Error, CustomStringConvertible {
                 error.hint ?? "Let this role \(access.purpose): SELECT pawl.grant_access('\(role ?? "the_role")', '\(access.rawValue)')."
             default: error.hint
             }
-        if error.sqlState == "PW010" { kind = .notFound }
+        sqlState = error.sqlState
+        if sqlState == "PW010" { kind = .notFound }
         description = [error.message, error.detail, cure].compactMap { $0 }.joined(separator: "\n")
     }
 }

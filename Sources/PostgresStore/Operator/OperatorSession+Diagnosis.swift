@@ -28,15 +28,17 @@ extension OperatorSession {
         return found.first ?? [:]
     }
 
-    /// By how many microseconds the server's clock is ahead of this machine's, and how exactly that is known: half a round trip.
-    package func clockDifference() throws(OperatorError) -> (ahead: Int64, within: Int64) {
-        var best: (ahead: Int64, within: Int64) = (0, .max)
-        for _ in 0..<5 {
-            let before = Self.localTime()
+    /// Of some questions the one that was answered the soonest, which shows it best.
+    package func clockDifference() throws(OperatorError) -> ClockDifference {
+        func ask() throws(OperatorError) -> ClockDifference {
+            let asked = Self.localTime()
             let server = try now()
-            let after = Self.localTime()
-            let within = (after - before) / 2
-            if within < best.within { best = (server - before - within, within) }
+            return ClockDifference(asked: asked, server: server, answered: Self.localTime())
+        }
+        var best = try ask()
+        for _ in 1..<5 {
+            let next = try ask()
+            if next.within < best.within { best = next }
         }
         return best
     }
@@ -45,5 +47,21 @@ extension OperatorSession {
         var time = timespec()
         clock_gettime(CLOCK_REALTIME, &time)
         return Int64(time.tv_sec) * 1_000_000 + Int64(time.tv_nsec) / 1000
+    }
+}
+
+/// How far the server's clock and this machine's are apart, in microseconds.
+package struct ClockDifference: Equatable, Sendable {
+    /// By how much the server's is ahead.
+    package let ahead: Int64
+    /// How exactly that is known: half a round trip.
+    package let within: Int64
+
+    /// - Parameters:
+    ///   - asked, answered: by this machine's clock.
+    ///   - server: what the server's clock said in between.
+    package init(asked: Int64, server: Int64, answered: Int64) {
+        within = (answered - asked) / 2
+        ahead = server - asked - within
     }
 }

@@ -7,7 +7,13 @@ extension OperatorSession {
     package func call(_ function: String, _ arguments: Arguments, needs access: OperatorAccess = .operate) throws(OperatorError) -> OperatorValue {
         let given = arguments.filter { $0.value != nil }
         let list = given.enumerated().map { "\($1.name) => $\($0 + 1)" }.joined(separator: ", ")
-        return try value("SELECT pawl.\(function)(\(list))", given.map(\.value), needs: access)
+        do throws(OperatorError) {
+            return try value("SELECT pawl.\(function)(\(list))", given.map(\.value), needs: access)
+        } catch {
+            // Here an argument names the queue or the schedule; a workflow that is to be resumed is there, also if its queue is not any more.
+            guard ["PW005", "42704"].contains(error.sqlState) else { throw error }
+            throw error.of(.notFound)
+        }
     }
 
     package func queues() throws(OperatorError) -> OperatorRows { try rows("SELECT * FROM pawl.queues ORDER BY queue") }
@@ -39,22 +45,27 @@ extension OperatorSession {
 
     package func retention() throws(OperatorError) -> OperatorRows { try rows("SELECT * FROM pawl.retention") }
 
+    /// What was set for exactly this name, this queue, or (neither) all others; nil: nothing was.
+    package func retention(workflowName: String?, queue: String?) throws(OperatorError) -> OperatorRow? {
+        try rows(
+            """
+            SELECT * FROM pawl.retention
+            WHERE workflow_name IS NOT DISTINCT FROM $1::text AND queue IS NOT DISTINCT FROM $2::text AND changed_at IS NOT NULL
+            """, workflowName, queue
+        ).first
+    }
+
     /// The newest first.
     package func audit(_ filter: AuditFilter, limit: Int) throws(OperatorError) -> OperatorRows {
-        var conditions = ["true"]
-        var parameters: [String?] = []
-        func add(_ value: String?, _ condition: (String) -> String) {
-            guard let value else { return }
-            parameters.append(value)
-            conditions.append(condition("$\(parameters.count)"))
-        }
-        add(filter.objectKind) { "object_kind = \($0)" }
-        add(filter.objectName) { "object_name = \($0)" }
-        add(filter.action) { "action = \($0)" }
-        add(filter.role) { "role_name = \($0)" }
-        add(filter.newerThan) { "created_at > now() - \($0)::interval" }
+        var conditions = QueryConditions()
+        conditions.add(filter.objectKind) { "object_kind = \($0)" }
+        conditions.add(filter.objectName) { "object_name = \($0)" }
+        conditions.add(filter.action) { "action = \($0)" }
+        conditions.add(filter.role) { "role_name = \($0)" }
+        conditions.add(filter.newerThan) { "created_at > now() - \($0)::interval" }
         return try rows(
-            "SELECT * FROM pawl.audit WHERE \(conditions.joined(separator: " AND ")) ORDER BY audit_key DESC LIMIT \(limit)", parameters)
+            "SELECT * FROM pawl.audit WHERE \((["true"] + conditions.all).joined(separator: " AND ")) ORDER BY audit_key DESC LIMIT \(limit)",
+            conditions.parameters)
     }
 }
 

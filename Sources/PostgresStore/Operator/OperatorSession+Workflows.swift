@@ -17,15 +17,15 @@ extension OperatorSession {
             """, parameters, body)
     }
 
-    /// The ids of all that match, the newest first.
-    package func workflowIDs(_ filter: WorkflowFilter) throws(OperatorError) -> [String] {
+    /// The keys of all that match, the newest first.
+    package func workflowKeys(_ filter: WorkflowFilter) throws(OperatorError) -> [Int64] {
         let (matching, parameters) = filter.matching()
-        var ids: [String] = []
-        try pages("SELECT w.workflow_id FROM \(matching) ORDER BY w.created_at DESC", parameters, size: 10_000) { page in
-            ids += page.compactMap { $0["workflow_id"].text }
+        var keys: [Int64] = []
+        try pages("SELECT w.workflow_key FROM \(matching) ORDER BY w.created_at DESC", parameters, size: 10_000) { page in
+            keys += page.compactMap(\.workflowKey)
             return true
         }
-        return ids
+        return keys
     }
 
     /// One workflow, with all that the view says about it.
@@ -75,24 +75,10 @@ extension OperatorSession {
     package func moveWorkflows(_ workflowName: String, from: Int, to: Int) throws(OperatorError) -> Int {
         try value("SELECT pawl.move_workflows($1, $2::integer, $3::integer)", workflowName, String(from), String(to)).integer ?? 0
     }
+}
 
-    /// The id of the workflow; nil if it was there already and should be skipped. What is nil is left to the function's default.
-    package func enqueueWorkflow(_ workflowName: String, _ arguments: [(name: String, value: String?)]) throws(OperatorError) -> String? {
-        var parameters: [String?] = [workflowName]
-        var named = ""
-        for (name, value) in arguments {
-            guard let value, let type = Self.enqueueArguments[name] else { continue }
-            parameters.append(value)
-            named += ", \(name) => $\(parameters.count)::\(type)"
-        }
-        return try value("SELECT pawl.enqueue_workflow($1\(named))", parameters, needs: .enqueue).text
-    }
-
-    private static let enqueueArguments = [
-        "input": "jsonb", "workflow_id": "text", "on_existing": "text", "queue": "text", "priority": "integer", "run_at": "timestamptz",
-        "delay": "interval", "timeout": "interval", "deduplication_id": "text", "on_duplicate": "text", "max_delay": "interval",
-        "partition_key": "text", "workflow_version": "integer", "headers": "jsonb", "attributes": "jsonb", "options": "jsonb",
-    ]
+extension OperatorRow {
+    var workflowKey: Int64? { self["workflow_key"].integer.map(Int64.init) }
 }
 
 /// What can be done to many workflows at once.
@@ -136,30 +122,90 @@ extension OperatorSession {
         return try value("SELECT pawl.\(call.function)($1\(call.arguments))", [workflowID] + call.parameters).isTrue
     }
 
-    /// The ids of those that it changed, all in one transaction; the others are left as they are.
-    /// - Parameter evenIfGone: an id that names none is passed over: it was found by a filter, and may have been deleted since.
-    package func perform(_ action: WorkflowAction, on workflowIDs: [String], evenIfGone: Bool) throws(OperatorError) -> [String] {
+    /// What became of each, all in one transaction: workflow_id and changed. What it cannot be done to is left as it is.
+    package func perform(_ action: WorkflowAction, on targets: WorkflowTargets) throws(OperatorError) -> OperatorRows {
         let call = action.call
-        let ids = evenIfGone ? "ARRAY(SELECT w.workflow_id FROM pawl.workflows w WHERE w.workflow_id = ANY ($1::text[]))" : "$1::text[]"
+        let (found, parameter) = targets.query
         return try rows(
             """
-            SELECT c.workflow_id
-            FROM (SELECT \(ids) AS ids) i CROSS JOIN LATERAL pawl.\(call.function)s(i.ids\(call.arguments)) c (workflow_id)
-            """, [Self.array(workflowIDs)] + call.parameters, needs: .operate
-        ).compactMap { $0["workflow_id"].text }
+            WITH target AS MATERIALIZED (\(found)),
+            changed AS MATERIALIZED (
+                SELECT c.workflow_id FROM pawl.\(call.function)s(ARRAY(SELECT t.workflow_id FROM target t)\(call.arguments)) c (workflow_id))
+            SELECT t.workflow_id, c.workflow_id IS NOT NULL AS changed FROM target t LEFT JOIN changed c ON c.workflow_id = t.workflow_id
+            ORDER BY t.place
+            """, [parameter] + call.parameters, needs: .operate)
     }
 
-    /// The ids of the new workflows, in the order of the old ones; all in one transaction.
-    /// - Parameter newWorkflowID: for a single one.
-    package func forkWorkflows(
-        _ workflowIDs: [String], fromStep: String?, fromFailure: Bool, newWorkflowID: String?, input: String?, version: Int?
-    ) throws(OperatorError) -> [String] {
-        try rows(
+    /// The id of the new workflow. What cannot be forked is an error that says why.
+    package func forkWorkflow(_ workflowID: String, newWorkflowID: String?, _ cut: WorkflowFork) throws(OperatorError) -> String {
+        try value("SELECT pawl.fork_workflow($1\(cut.arguments), new_workflow_id => $6)", [workflowID] + cut.parameters + [newWorkflowID]).text ?? ""
+    }
+
+    /// What became of each, all in one transaction: workflow_id, new_workflow_id and changed.
+    package func forkWorkflows(_ targets: WorkflowTargets, _ cut: WorkflowFork) throws(OperatorError) -> OperatorRows {
+        let (found, parameter) = targets.query
+        // It answers a row for each, in their order: NULL for one that cannot be forked so.
+        return try rows(
             """
-            SELECT f.workflow_id FROM pawl.fork_workflows($1::text[], from_step => $2, from_failure => $3::boolean, new_workflow_ids => $4::text[],
-                input => $5::jsonb, workflow_version => $6::integer) f (workflow_id)
-            """, Self.array(workflowIDs), fromStep, String(fromFailure), newWorkflowID.map { Self.array([$0]) }, input, version.map { String($0) },
-            needs: .operate
-        ).compactMap { $0["workflow_id"].text }
+            WITH target AS MATERIALIZED (\(found))
+            SELECT t.workflow_id, f.workflow_id AS new_workflow_id, f.workflow_id IS NOT NULL AS changed
+            FROM pawl.fork_workflows(ARRAY(SELECT t.workflow_id FROM target t ORDER BY t.place)\(cut.arguments)) WITH ORDINALITY f (workflow_id, place)
+            JOIN target t ON t.place = f.place ORDER BY t.place
+            """, [parameter] + cut.parameters, needs: .operate)
+    }
+}
+
+/// Where forks begin, and what they are given.
+package struct WorkflowFork: Sendable {
+    package var fromStep: String?
+    package var fromFailure = false
+    package var input: String?
+    package var workflowVersion: Int?
+
+    package init() {}
+
+    /// What follows the id among the arguments of the function, and their values from $2 on.
+    fileprivate var arguments: String { ", from_step => $2, from_failure => $3::boolean, input => $4::jsonb, workflow_version => $5::integer" }
+    fileprivate var parameters: [String?] { [fromStep, String(fromFailure), input, workflowVersion.map { String($0) }] }
+}
+
+/// Which workflows an action is for.
+package enum WorkflowTargets: Sendable {
+    /// As somebody named them: an id that names none is an error.
+    case named([String])
+    /// The keys of those that a filter found, which are small: one that was deleted since is passed over.
+    case found([Int64])
+
+    package var count: Int {
+        switch self {
+        case .named(let ids): ids.count
+        case .found(let keys): keys.count
+        }
+    }
+
+    /// So many at a time.
+    package func batches(of size: Int) -> some Sequence<WorkflowTargets> {
+        stride(from: 0, to: count, by: size).lazy.map { start in
+            let range = start..<min(start + size, count)
+            return switch self {
+            case .named(let ids): .named(Array(ids[range]))
+            case .found(let keys): .found(Array(keys[range]))
+            }
+        }
+    }
+
+    /// workflow_id and place of each, and the value of its $1.
+    fileprivate var query: (sql: String, parameter: String) {
+        switch self {
+        case .named(let ids):
+            ("SELECT n.workflow_id, n.place FROM unnest($1::text[]) WITH ORDINALITY n (workflow_id, place)", OperatorSession.array(ids))
+        case .found(let keys):
+            (
+                """
+                SELECT w.workflow_id, row_number() OVER (ORDER BY w.created_at DESC, w.workflow_key DESC) AS place
+                FROM pawl.workflows w WHERE w.workflow_key = ANY ($1::bigint[])
+                """, "{\(keys.map { String($0) }.joined(separator: ","))}"
+            )
+        }
     }
 }

@@ -27,6 +27,13 @@ package final class OperatorSession {
         }
     }
 
+    /// Why whatever follows is done, for the audit.
+    package func setReason(_ reason: String) throws(OperatorError) {
+        // A setting that is checked only once the library is loaded is dropped then, with a warning, and not refused.
+        guard reason.utf8.count <= 1024 else { throw OperatorError("the reason has \(reason.utf8.count) bytes: give up to 1024") }
+        _ = try value("SELECT set_config('pawl.reason', $1, false)", reason)
+    }
+
     /// Whether the user wants no more.
     package var isInterrupted: Bool { waitForInterrupt(milliseconds: 0) }
 
@@ -94,6 +101,6 @@ package final class OperatorSession {
 
     /// `text[]` as a parameter.
     static func array(_ elements: [String]) -> String {
-        "{" + elements.map { "\"" + $0.replacing("\\", with: "\\\\").replacing("\"", with: "\\\"") + "\"" }.joined(separator: ",") + "}"
+        "{" + elements.map { "\"\($0.withBackslash(before: ["\\", "\""]))\"" }.joined(separator: ",") + "}"
     }
 }

@@ -46,6 +46,9 @@ package enum OperatorValue: Equatable, Sendable {
 
     package var isTrue: Bool { self == .boolean(true) }
 
+    /// Whether it is a list that has this.
+    package func contains(_ element: String) -> Bool { if case .list(let elements) = self { elements.contains(element) } else { false } }
+
     package var integer: Int? { if case .number(let digits) = self { Int(digits) } else { nil } }
 
     package var microseconds: Int64? {
@@ -140,28 +143,30 @@ package enum OperatorValue: Equatable, Sendable {
 
     /// The elements of `{a,"b c",NULL}`.
     private static func list(_ text: String) -> [String?] {
+        // By bytes: an accent that follows a quote makes another character of it.
         var elements: [String?] = []
-        var element = ""
+        var element: [UInt8] = []
         var quoted = false
         var inside = false
         var escaped = false
         func end() {
-            if !element.isEmpty || quoted { elements.append(!quoted && element == "NULL" ? nil : element) }
-            (element, quoted) = ("", false)
+            let text = String(decoding: element, as: UTF8.self)
+            if !element.isEmpty || quoted { elements.append(!quoted && text == "NULL" ? nil : text) }
+            (element, quoted) = ([], false)
         }
-        for character in text.dropFirst().dropLast() {
+        for byte in text.utf8.dropFirst().dropLast() {
             if escaped {
-                element.append(character)
+                element.append(byte)
                 escaped = false
-            } else if character == "\\" {
+            } else if byte == UInt8(ascii: "\\") {
                 escaped = true
-            } else if character == "\"" {
+            } else if byte == UInt8(ascii: "\"") {
                 inside.toggle()
                 quoted = true
-            } else if character == ",", !inside {
+            } else if byte == UInt8(ascii: ","), !inside {
                 end()
             } else {
-                element.append(character)
+                element.append(byte)
             }
         }
         end()

@@ -20,29 +20,23 @@ package struct WorkflowFilter: Sendable {
 
     /// A table expression `w` of the rows of `pawl.workflows` that match, and its parameters: only what is asked for, so that each filter finds its index.
     func matching() -> (sql: String, parameters: [String?]) {
-        var conditions: [String] = []
-        var parameters: [String?] = []
-        func add(_ value: String?, _ condition: (String) -> String) {
-            guard let value else { return }
-            parameters.append(value)
-            conditions.append(condition("$\(parameters.count)"))
-        }
-        add(workflowName) { "w.workflow_name = \($0)" }
+        var conditions = QueryConditions()
+        conditions.add(workflowName) { "w.workflow_name = \($0)" }
         if statuses.count == 1 {
             // Equality keeps the order of the index of status and time.
-            add(statuses[0]) { "w.status = \($0)" }
+            conditions.add(statuses[0]) { "w.status = \($0)" }
         } else if !statuses.isEmpty {
-            add(OperatorSession.array(statuses)) { "w.status = ANY (\($0)::text[])" }
+            conditions.add(OperatorSession.array(statuses)) { "w.status = ANY (\($0)::text[])" }
         }
-        add(queue) { "w.queue = \($0)" }
-        add(olderThan) { "w.created_at < now() - \($0)::interval" }
-        add(newerThan) { "w.created_at > now() - \($0)::interval" }
-        add(attributes) { "w.attributes @> \($0)::jsonb" }
-        add(parent) { "w.parent_key = (SELECT p.workflow_key FROM pawl.workflows p WHERE p.workflow_id = \($0))" }
-        guard !conditions.isEmpty else { return ("pawl.workflows w", []) }
-        let condition = conditions.joined(separator: " AND ")
+        conditions.add(queue) { "w.queue = \($0)" }
+        conditions.add(olderThan) { "w.created_at < now() - \($0)::interval" }
+        conditions.add(newerThan) { "w.created_at > now() - \($0)::interval" }
+        conditions.add(attributes) { "w.attributes @> \($0)::jsonb" }
+        conditions.add(parent) { "w.parent_key = (SELECT p.workflow_key FROM pawl.workflows p WHERE p.workflow_id = \($0))" }
+        guard !conditions.all.isEmpty else { return ("pawl.workflows w", []) }
         // Whoever wants the newest few of a customer would be given all workflows by their time, until there were enough of his: OFFSET 0 has his found first.
         return attributes != nil || parent != nil
-            ? ("(SELECT w.* FROM pawl.workflows w WHERE \(condition) OFFSET 0) w", parameters) : ("pawl.workflows w WHERE \(condition)", parameters)
+            ? ("(SELECT w.* FROM pawl.workflows w WHERE \(conditions.sql) OFFSET 0) w", conditions.parameters)
+            : ("pawl.workflows w WHERE \(conditions.sql)", conditions.parameters)
     }
 }

@@ -66,8 +66,8 @@ struct HandlerListCommand: OperatorCommand {
 struct RetentionCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "retention",
-        abstract: "List and set how long ended workflows are kept.",
-        subcommands: [RetentionListCommand.self, RetentionSetCommand.self])
+        abstract: "List, set and drop the rules of how long ended workflows are kept.",
+        subcommands: [RetentionListCommand.self, RetentionSetCommand.self, RetentionDropCommand.self])
 }
 
 /// `pawl retention list`
@@ -78,17 +78,46 @@ struct RetentionListCommand: OperatorCommand {
 
     func run(_ session: OperatorSession, _ screen: Screen) throws {
         let rules = try session.retention()
-        let people = rules.with("whose") { rule in
+        screen.show(
+            screen.json ? rules : screen.people(rules),
+            Screen.retentionColumns + ["changed_at", TableColumn("changed_by", "by")], empty: "Everything is kept.")
+    }
+}
+
+extension Screen {
+    fileprivate static let retentionColumns: [TableColumn] = [
+        TableColumn("whose", "of"), "succeeded", TableColumn("failed", "failed, cancelled"), "keep",
+    ]
+
+    /// What rules of retention say to people.
+    fileprivate func people(_ rules: OperatorRows) -> OperatorRows {
+        rules.with("whose") { rule in
             let name = rule["workflow_name"].text.map { "workflow \($0)" }
             return .text(name ?? rule["queue"].text.map { "queue \($0)" } ?? "all others")
         }.with("succeeded") { $0["succeeded"].isNull ? .text("forever") : $0["succeeded"] }
             .with("failed") { $0["failed"].isNull ? .text("forever") : $0["failed"] }
             .with("keep") { $0["keep"].isNull ? .text("any number") : $0["keep"] }
-        screen.show(
-            screen.json ? rules : people,
-            [TableColumn("whose", "of"), "succeeded", TableColumn("failed", "failed, cancelled"), "keep", "changed_at", TableColumn("changed_by", "by")],
-            empty: "Everything is kept.")
     }
+}
+
+/// Whose retention is meant; neither: that of all others.
+struct RetentionScope: ParsableArguments {
+    @Option(help: ArgumentHelp("Of this workflow name.", valueName: "workflow-name"))
+    var name: String?
+
+    @Option(help: "Of this queue.")
+    var queue: String?
+
+    func validate() throws {
+        guard name == nil || queue == nil else { throw ValidationError("give --name or --queue, not both") }
+    }
+
+    var arguments: OperatorSession.Arguments { [("workflow_name", name), ("queue", queue)] }
+    var object: OperatorRow { ["workflow_name": name.map { .text($0) } ?? .null, "queue": queue.map { .text($0) } ?? .null] }
+
+    var text: String { name.map { "workflow \($0.printable)" } ?? queue.map { "queue \($0.printable)" } ?? "all others" }
+
+    func rule(_ session: OperatorSession) throws -> OperatorRow? { try session.retention(workflowName: name, queue: queue) }
 }
 
 /// `pawl retention set`
@@ -97,15 +126,11 @@ struct RetentionSetCommand: OperatorCommand {
         commandName: "set",
         abstract: "Set how long ended workflows are kept: of a name, of a queue, or of all others.",
         discussion: """
-            Workers delete what is older, a little at a time. What is unfinished, or still awaited, is never deleted. Given nothing to keep, the \
-            name or the queue goes back to what holds for all others.
+            What is not given stays as it is. Workers delete what is older, a little at a time. What is unfinished, or still awaited, is never \
+            deleted. `pawl retention drop` takes a rule away.
             """)
 
-    @Option(help: ArgumentHelp("Of this workflow name.", valueName: "workflow-name"))
-    var name: String?
-
-    @Option(help: "Of this queue.")
-    var queue: String?
+    @OptionGroup var scope: RetentionScope
 
     @Option(help: ArgumentHelp("How long those that succeeded are kept: 30d, forever.", valueName: "interval"))
     var succeeded: String?
@@ -113,23 +138,58 @@ struct RetentionSetCommand: OperatorCommand {
     @Option(help: ArgumentHelp("How long those that failed or were cancelled are kept.", valueName: "interval"))
     var failed: String?
 
-    @Option(help: ArgumentHelp("How many are kept at most, the newest.", valueName: "count"))
-    var keep: Int?
+    @Option(help: ArgumentHelp("How many are kept at most, the newest.", valueName: "count|none"))
+    var keep: CountLimit?
+
+    @Option(help: "Why: kept in pawl.audit.")
+    var reason: String?
+
+    @OptionGroup var options: OperatorOptions
+
+    func validate() throws {
+        guard succeeded != nil || failed != nil || keep != nil else {
+            throw ValidationError("say what is kept: --succeeded, --failed or --keep; `pawl retention drop` takes a rule away")
+        }
+    }
+
+    func run(_ session: OperatorSession, _ screen: Screen) throws {
+        let before = try scope.rule(session)
+        func age(_ given: String?, _ column: String) -> String? {
+            if let given { return given == "forever" ? "-1" : given }
+            guard let before, !before["inherited"].contains(column) else { return nil }
+            // For ever is NULL in the view, and -1 for the function.
+            return before[column].text ?? "-1"
+        }
+        try session.call(
+            "set_retention",
+            scope.arguments + [
+                ("succeeded", age(succeeded, "succeeded")), ("failed", age(failed, "failed")),
+                ("keep", keep.map { $0.count.map { String($0) } } ?? before?["keep"].text),
+            ])
+        guard let now = try scope.rule(session) else { return screen.say("Nothing is set for \(scope.text).", scope.object) }
+        if screen.json { return print(now.json) }
+        screen.show(screen.people(OperatorRows(columns: now.columns, values: [now.values])), Screen.retentionColumns, empty: "")
+    }
+}
+
+/// `pawl retention drop`
+struct RetentionDropCommand: OperatorCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "drop",
+        abstract: "Drop the retention of a name or of a queue, which goes back to that of all others; or that, which goes back to 30 and 90 days.")
+
+    @OptionGroup var scope: RetentionScope
+
+    @Option(help: "Why: kept in pawl.audit.")
+    var reason: String?
 
     @OptionGroup var options: OperatorOptions
 
     func run(_ session: OperatorSession, _ screen: Screen) throws {
-        func age(_ text: String?) -> String? { text == "forever" ? "-1" : text }
-        try session.call(
-            "set_retention",
-            [
-                ("workflow_name", name), ("queue", queue), ("succeeded", age(succeeded)), ("failed", age(failed)),
-                ("keep", keep.map { String($0) }),
-            ])
-        let what = [name.map { "workflow \($0.printable)" }, queue.map { "queue \($0.printable)" }].compactMap { $0 }.joined(separator: ", ")
-        screen.say(
-            "Retention of \(what.isEmpty ? "all others" : what) is set.",
-            ["workflow_name": name.map { .text($0) } ?? .null, "queue": queue.map { .text($0) } ?? .null])
+        let isThere = try scope.rule(session) != nil
+        if isThere { try session.call("set_retention", scope.arguments) }
+        try screen.report(
+            isThere, "The retention of \(scope.text) is dropped.", otherwise: "Nothing is set for \(scope.text).", scope.object)
     }
 }
 

@@ -27,11 +27,7 @@ extension Screen {
         let people = queues.with("rate") { queue in
             guard let limit = queue["rate_limit"].integer else { return .null }
             return .text("\(limit) per \(text(queue["rate_period"]))")
-        }.with("paused") { queue in
-            guard queue["paused"].isTrue else { return .null }
-            let reason = queue["paused_reason"].text.map { ": \($0)" } ?? ""
-            return .text("\(text(queue["paused_at"])) by \(text(queue["paused_by"]))\(reason)")
-        }
+        }.with("paused", paused)
         show(
             json ? queues : people,
             [
@@ -39,10 +35,17 @@ extension Screen {
                 TableColumn("worker_concurrency", "per worker"), TableColumn("partition_concurrency", "per partition"), "rate", "paused",
             ], empty: "There is no queue.")
     }
+
+    /// Since when, by whom and why a queue or a schedule is paused.
+    func paused(_ row: OperatorRow) -> OperatorValue {
+        guard row["paused"].isTrue else { return .null }
+        let reason = row["paused_reason"].text.map { ": \($0)" } ?? ""
+        return .text("\(text(row["paused_at"])) by \(text(row["paused_by"]))\(reason)")
+    }
 }
 
-/// A limit of a queue: a number, or `none`.
-struct QueueLimit: ExpressibleByArgument {
+/// How many at most: a number, or `none` for no limit.
+struct CountLimit: ExpressibleByArgument {
     let count: Int?
 
     init?(argument: String) {
@@ -57,16 +60,16 @@ struct QueueLimit: ExpressibleByArgument {
 
 struct QueueLimitOptions: ParsableArguments {
     @Option(help: ArgumentHelp("How many of it may run at once, on all workers together; 0: nothing starts.", valueName: "count|none"))
-    var concurrency: QueueLimit?
+    var concurrency: CountLimit?
 
     @Option(help: ArgumentHelp("How many of it may run at once in one worker.", valueName: "count|none"))
-    var workerConcurrency: QueueLimit?
+    var workerConcurrency: CountLimit?
 
     @Option(help: ArgumentHelp("How many of each partition key may run at once.", valueName: "count|none"))
-    var partitionConcurrency: QueueLimit?
+    var partitionConcurrency: CountLimit?
 
     @Option(help: ArgumentHelp("How many may start in any --rate-period.", valueName: "count|none"))
-    var rateLimit: QueueLimit?
+    var rateLimit: CountLimit?
 
     @Option(help: ArgumentHelp("The period of --rate-limit: 1s, '1 minute'.", valueName: "interval"))
     var ratePeriod: String?
@@ -76,7 +79,7 @@ struct QueueLimitOptions: ParsableArguments {
 
     /// - Parameter none: what the function takes for “no limit”.
     func arguments(none: String?) -> OperatorSession.Arguments {
-        func limit(_ limit: QueueLimit?) -> String? { limit.flatMap { $0.count.map { String($0) } ?? none } }
+        func limit(_ limit: CountLimit?) -> String? { limit.flatMap { $0.count.map { String($0) } ?? none } }
         return [
             ("concurrency", limit(concurrency)), ("worker_concurrency", limit(workerConcurrency)),
             ("partition_concurrency", limit(partitionConcurrency)), ("rate_limit", limit(rateLimit)), ("rate_period", ratePeriod),
@@ -96,6 +99,9 @@ struct QueueCreateCommand: OperatorCommand {
 
     @Option(help: "What happens if it exists: raise (an error), keep (leave it as it is) or replace (give it these limits). (default: raise)")
     var onExisting: String?
+
+    @Option(help: "Why: kept in pawl.audit.")
+    var reason: String?
 
     @OptionGroup var options: OperatorOptions
 
@@ -117,6 +123,9 @@ struct QueueAlterCommand: OperatorCommand {
 
     @OptionGroup var limits: QueueLimitOptions
 
+    @Option(help: "Why: kept in pawl.audit.")
+    var reason: String?
+
     @OptionGroup var options: OperatorOptions
 
     func run(_ session: OperatorSession, _ screen: Screen) throws {
@@ -132,6 +141,9 @@ struct QueueDropCommand: OperatorCommand {
 
     @Argument(help: "The queue.")
     var name: String
+
+    @Option(help: "Why: kept in pawl.audit.")
+    var reason: String?
 
     @OptionGroup var options: OperatorOptions
 
@@ -168,6 +180,9 @@ struct QueueResumeCommand: OperatorCommand {
 
     @Argument(help: "The queue.")
     var name: String
+
+    @Option(help: "Why: kept in pawl.audit.")
+    var reason: String?
 
     @OptionGroup var options: OperatorOptions
 

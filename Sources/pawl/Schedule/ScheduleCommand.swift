@@ -19,13 +19,8 @@ struct ScheduleListCommand: OperatorCommand {
 
     func run(_ session: OperatorSession, _ screen: Screen) throws {
         let schedules = try session.schedules()
-        let people = schedules.with("paused") { schedule in
-            guard schedule["paused"].isTrue else { return .null }
-            let reason = schedule["paused_reason"].text.map { ": \($0)" } ?? ""
-            return .text("\(screen.text(schedule["paused_at"])) by \(screen.text(schedule["paused_by"]))\(reason)")
-        }
         screen.show(
-            screen.json ? schedules : people,
+            screen.json ? schedules : schedules.with("paused", screen.paused),
             [
                 "schedule", "cron", "timezone", TableColumn("workflow_name", "workflow"), "next_at", "last_at", "fired", "missed", "skipped", "paused",
                 TableColumn("last_error", "error"),
@@ -99,6 +94,9 @@ struct ScheduleCreateCommand: OperatorCommand {
     @Option(help: "What happens if it exists: raise (an error), keep (leave it as it is) or replace. (default: raise)")
     var onExisting: String?
 
+    @Option(help: "Why: kept in pawl.audit.")
+    var reason: String?
+
     @OptionGroup var options: OperatorOptions
 
     func run(_ session: OperatorSession, _ screen: Screen) throws {
@@ -124,6 +122,9 @@ struct ScheduleAlterCommand: OperatorCommand {
     var workflowName: String?
 
     @OptionGroup var definition: ScheduleDefinitionOptions
+
+    @Option(help: "Why: kept in pawl.audit.")
+    var reason: String?
 
     @OptionGroup var options: OperatorOptions
 
@@ -151,6 +152,9 @@ struct ScheduleDropCommand: OperatorCommand {
 
     @Argument(help: "The schedule.")
     var name: String
+
+    @Option(help: "Why: kept in pawl.audit.")
+    var reason: String?
 
     @OptionGroup var options: OperatorOptions
 
@@ -190,6 +194,9 @@ struct ScheduleResumeCommand: OperatorCommand {
     @Argument(help: "The schedule.")
     var name: String
 
+    @Option(help: "Why: kept in pawl.audit.")
+    var reason: String?
+
     @OptionGroup var options: OperatorOptions
 
     func run(_ session: OperatorSession, _ screen: Screen) throws {
@@ -206,6 +213,9 @@ struct ScheduleTriggerCommand: OperatorCommand {
 
     @Argument(help: "The schedule.")
     var name: String
+
+    @Option(help: "Why: kept in pawl.audit.")
+    var reason: String?
 
     @OptionGroup var options: OperatorOptions
 
@@ -230,6 +240,9 @@ struct ScheduleBackfillCommand: OperatorCommand {
 
     @Option(help: ArgumentHelp("The last instant. (default: now)", valueName: "timestamp"))
     var until = "now"
+
+    @Option(help: "Why: kept in pawl.audit.")
+    var reason: String?
 
     @OptionGroup var options: OperatorOptions
 

@@ -24,9 +24,6 @@ struct OperatorOptions: ParsableArguments {
             }
             return database
         }
-        guard ["PGDATABASE", "PGSERVICE", "PGHOST", "PGHOSTADDR"].contains(where: { Terminal.environment($0) != nil }) else {
-            throw CommandFailure("no database is named: give --database 'host=/run/postgresql dbname=shop', PAWL_DATABASE, or PGDATABASE")
-        }
         return ""
     }
 }
@@ -35,16 +32,21 @@ struct OperatorOptions: ParsableArguments {
 /// the same for all.
 protocol OperatorCommand: ParsableCommand {
     var options: OperatorOptions { get }
+    /// Why, of a command that changes something: the audit keeps it with whatever is done.
+    var reason: String? { get }
     func run(_ session: OperatorSession, _ screen: Screen) throws
 }
 
 extension OperatorCommand {
+    var reason: String? { nil }
+
     func run() throws {
         do {
             let session = try OperatorSession(database: options.connectionString(), onNotice: { Terminal.complain("note: \($0)") })
             session.interruptDescriptor = Interrupt.descriptor()
             let screen = Screen(
                 json: options.json, colours: Terminal.hasColours && !options.noColor, width: Terminal.width, now: try session.now())
+            if let reason { try session.setReason(reason) }
             try run(session, screen)
         } catch let error as OperatorError {
             Terminal.complain(error.kind == .interrupted ? "\(error)" : "Error: \(error)")

@@ -8,9 +8,9 @@ struct BenchCommand: OperatorCommand {
         commandName: "bench",
         abstract: "Measure a database from here: round trips, enqueueing, and how soon a worker starts and ends a workflow.",
         discussion: """
-            One session, one thing after another: latencies, not what many sessions reach together. It enqueues workflows named pawl_bench, which a \
-            worker runs as an SQL function if there is an idle one, and deletes them at the end; pawl.audit keeps that it did. The role needs the \
-            accesses enqueue, observe and operate.
+            One session, one thing after another: latencies, not what many sessions reach together. It enqueues workflows of a name of its own, \
+            pawl_bench_…, which a worker runs as an SQL function if there is an idle one, and deletes them at the end; pawl.audit keeps that it did. \
+            What a killed one left the next one deletes. The role needs the accesses enqueue, observe and operate.
             """)
 
     @Option(help: "How many workflows; 10 to 10000.")
@@ -18,21 +18,25 @@ struct BenchCommand: OperatorCommand {
 
     @OptionGroup var options: OperatorOptions
 
+    var reason: String? { "pawl bench" }
+
     func validate() throws {
-        guard (10...10_000).contains(count) else { throw ValidationError("--count must be from 10 to 10000") }
+        guard (10...BenchRun.mostWorkflows).contains(count) else { throw ValidationError("--count must be from 10 to 10000") }
     }
 
     /// How many one statement enqueues.
     private static let batch = 1000
-    /// What a worker may take for one workflow before it is given up, in microseconds.
+    /// What a worker may take for one workflow, or for all to end, before it is given up, in microseconds.
     private static let patience: Int64 = 10_000_000
 
     func run(_ session: OperatorSession, _ screen: Screen) throws {
         // Ctrl-C ends the session's work, and not what clears it away.
         let cleaner = try OperatorSession(database: options.connectionString())
+        if let reason { try cleaner.setReason(reason) }
+        for run in try cleaner.abandonedBenches() { try clear(run, BenchRun.mostWorkflows, cleaner, screen) }
+        let run = try cleaner.beginBench()
         let runs = try session.hasIdleWorker()
-        let prefix = "pawl-bench-\(getpid())-\(UInt32.random(in: .min ... .max))-"
-        var enqueued: [String] = []
+        var enqueued = 0
         var progress = ProgressBar("Measuring", total: count)
         defer { progress.end() }
 
@@ -42,15 +46,14 @@ struct BenchCommand: OperatorCommand {
         var starts = Sample("from its enqueueing to its start")
         var ends = Sample("from its start to its end")
         do {
-            try session.createBenchHandler()
+            try session.createBenchHandler(run)
             for _ in 0..<100 { try roundTrips.measure { try session.roundTrip() } }
-            for _ in 0..<5 { batches.add(try session.timeOfEnqueueing(Self.batch)) }
-            for number in 0..<count {
-                let id = prefix + "\(number)"
-                enqueued.append(id)
-                try commits.measure { try session.enqueueBench(id, runs: runs) }
+            for _ in 0..<5 { batches.add(try session.timeOfEnqueueing(Self.batch, run)) }
+            for index in 0..<count {
+                enqueued += 1
+                try commits.measure { try session.enqueueBench(run, index, runs: runs) }
                 if runs {
-                    let times = try ended(id, session)
+                    let times = try ended(run, index, session)
                     starts.add(times.started - times.created)
                     ends.add(times.ended - times.started)
                 }
@@ -58,10 +61,10 @@ struct BenchCommand: OperatorCommand {
             }
         } catch {
             // What went wrong first is what is told.
-            try? clear(enqueued, cleaner)
+            try? clear(run, enqueued, cleaner, screen)
             throw error
         }
-        try clear(enqueued, cleaner)
+        try clear(run, enqueued, cleaner, screen)
         progress.end()
         screen.show(
             OperatorRows([roundTrips, batches, commits] + (runs ? [starts, ends] : [])),
@@ -72,10 +75,10 @@ struct BenchCommand: OperatorCommand {
     }
 
     /// Its times once it has ended.
-    private func ended(_ id: String, _ session: OperatorSession) throws -> (created: Int64, started: Int64, ended: Int64) {
+    private func ended(_ run: BenchRun, _ index: Int, _ session: OperatorSession) throws -> (created: Int64, started: Int64, ended: Int64) {
         let began = Sample.now()
         while Sample.now() - began < Self.patience {
-            let times = try session.benchTimes(id)
+            let times = try session.benchTimes(run, index)
             if let created = times["created_at"].microseconds, let started = times["started_at"].microseconds,
                 let ended = times["completed_at"].microseconds
             {
@@ -86,11 +89,18 @@ struct BenchCommand: OperatorCommand {
         throw CommandFailure("no worker ran a workflow within 10 s although one seems to be idle: `pawl doctor` may know why")
     }
 
-    private func clear(_ ids: [String], _ session: OperatorSession) throws {
+    private func clear(_ run: BenchRun, _ count: Int, _ session: OperatorSession, _ screen: Screen) throws {
         let began = Sample.now()
+        var left = try session.clearBench(run, count: count)
         // One that runs at this moment is deleted when it has ended.
-        while try !session.deleteBench(ids), Sample.now() - began < Self.patience { try session.pause(milliseconds: 50) }
-        try session.dropBenchHandler()
+        while left > 0, Sample.now() - began < Self.patience {
+            try session.pause(milliseconds: 50)
+            left = try session.clearBench(run, count: count)
+        }
+        guard left == 0 else {
+            return screen.note("\(left.counted("workflow")) named \(run.name) had not ended after 10 s: the next `pawl bench` deletes what is left.")
+        }
+        try session.dropBenchHandler(run)
     }
 }
 

@@ -34,7 +34,7 @@ struct DoctorCommand: OperatorCommand {
     /// How far clocks may differ: steps are timed by the clocks of workers, everything else by the database's.
     private static let clockTolerance: Int64 = 1_000_000
 
-    private static func findings(_ clock: (ahead: Int64, within: Int64)) -> [OperatorRow] {
+    static func findings(_ clock: ClockDifference) -> [OperatorRow] {
         guard abs(clock.ahead) - clock.within > clockTolerance else { return [] }
         let side = clock.ahead > 0 ? "behind" : "ahead of"
         return [

@@ -5,9 +5,10 @@ internal import PostgresStore
 struct WorkflowCancelCommand: OperatorCommand {
     static let configuration = CommandConfiguration(
         commandName: "cancel",
-        abstract: "Cancel workflows, with their children.",
+        abstract: "Cancel workflows and their children.",
         discussion: """
-            What never started ends at once. What runs or waits is told when this returns: its compensations run, then it ends as cancelled.
+            What never started ends at once. What runs or waits is told when this returns: its compensations run, then it ends as cancelled. Children, \
+            and theirs, are cancelled too, but for detached ones; a filter does not count them.
             """)
 
     @OptionGroup var selection: WorkflowSelection
@@ -19,7 +20,10 @@ struct WorkflowCancelCommand: OperatorCommand {
 
     func run(_ session: OperatorSession, _ screen: Screen) throws {
         try selection.apply(
-            .cancel(reason: reason), .init(verb: "Cancel", done: "Asked for the cancellation of", unchanged: "had ended"), session, screen)
+            .cancel(reason: reason),
+            .init(
+                verb: "Cancel", done: "Asked for the cancellation of", scope: "their children", unchanged: "had ended", severalUnchanged: "had ended"),
+            session, screen)
     }
 }
 
@@ -43,7 +47,7 @@ struct WorkflowResumeCommand: OperatorCommand {
     func run(_ session: OperatorSession, _ screen: Screen) throws {
         try selection.apply(
             .resume(version: workflowVersion, reason: reason),
-            .init(verb: "Resume", done: "Resumed", unchanged: "had not ended, had succeeded, or had begun to compensate"), session, screen)
+            .init(verb: "Resume", done: "Resumed", unchanged: "had not ended"), session, screen)
     }
 }
 
@@ -70,7 +74,7 @@ struct WorkflowRewindCommand: OperatorCommand {
     func run(_ session: OperatorSession, _ screen: Screen) throws {
         try selection.apply(
             .rewind(fromStep: fromStep, version: workflowVersion, reason: reason),
-            .init(verb: "Rewind", done: "Rewound", unchanged: "had not ended, or had begun to compensate"), session, screen)
+            .init(verb: "Rewind", done: "Rewound", unchanged: "had not ended"), session, screen)
     }
 }
 
@@ -78,17 +82,23 @@ struct WorkflowRewindCommand: OperatorCommand {
 struct WorkflowRedactCommand: OperatorCommand {
     static let configuration = CommandConfiguration(
         commandName: "redact",
-        abstract: "Remove the payloads of ended workflows and of their children; the record stays.",
+        abstract: "Remove the payloads of ended workflows and of all their children; the record stays.",
         discussion: """
             Input, output, attributes, results of steps, messages, events and streams are gone for good. Such a workflow can be deleted, and not run \
-            again.
+            again. Children, and theirs, are redacted too, detached ones as well; a filter does not count them.
             """)
 
     @OptionGroup var selection: WorkflowSelection
+
+    @Option(help: "Why: kept in pawl.audit.")
+    var reason: String?
+
     @OptionGroup var options: OperatorOptions
 
     func run(_ session: OperatorSession, _ screen: Screen) throws {
-        try selection.apply(.redact, .init(verb: "Redact", done: "Redacted", unchanged: "had not ended, or may still be asked for"), session, screen)
+        try selection.apply(
+            .redact, .init(verb: "Redact", done: "Redacted", scope: "all their children", unchanged: "was being changed by somebody else"),
+            session, screen)
     }
 }
 
@@ -100,10 +110,14 @@ struct WorkflowDeleteCommand: OperatorCommand {
         discussion: "Their ids are free again: a workflow enqueued under one of them is a new one.")
 
     @OptionGroup var selection: WorkflowSelection
+
+    @Option(help: "Why: kept in pawl.audit.")
+    var reason: String?
+
     @OptionGroup var options: OperatorOptions
 
     func run(_ session: OperatorSession, _ screen: Screen) throws {
-        try selection.apply(.delete, .init(verb: "Delete", done: "Deleted", unchanged: "had not ended, or may still be asked for"), session, screen)
+        try selection.apply(.delete, .init(verb: "Delete", done: "Deleted", unchanged: "had not ended"), session, screen)
     }
 }
 
@@ -122,6 +136,9 @@ struct WorkflowMoveCommand: OperatorCommand {
 
     @Option(help: ArgumentHelp("The version they go on with.", valueName: "version"))
     var to: Int
+
+    @Option(help: "Why: kept in pawl.audit.")
+    var reason: String?
 
     @OptionGroup var options: OperatorOptions
 

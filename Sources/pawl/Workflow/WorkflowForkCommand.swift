@@ -28,6 +28,9 @@ struct WorkflowForkCommand: OperatorCommand {
     @Option(help: "The handler version of the new workflow. (default: the old one's)")
     var workflowVersion: Int?
 
+    @Option(help: "Why: kept in pawl.audit.")
+    var reason: String?
+
     @OptionGroup var options: OperatorOptions
 
     func validate() throws {
@@ -36,17 +39,21 @@ struct WorkflowForkCommand: OperatorCommand {
     }
 
     func run(_ session: OperatorSession, _ screen: Screen) throws {
-        let input = try input.map(PayloadArgument.read)
+        var fork = WorkflowFork()
+        (fork.fromStep, fork.fromFailure, fork.workflowVersion) = (fromStep, fromFailure, workflowVersion)
+        fork.input = try input.map(PayloadArgument.read)
+        if selection.ids.count == 1 {
+            // Of a single one the server says why it cannot be done.
+            let id = try session.forkWorkflow(selection.ids[0], newWorkflowID: newID, fork)
+            screen.say(id.printable, [["workflow_id": .text(selection.ids[0]), "new_workflow_id": .text(id), "changed": .boolean(true)]])
+            return
+        }
         let words = WorkflowSelection.Words(verb: "Fork", done: "Forked")
         let targets = try selection.targets(in: fromFailure ? ["failed", "cancelled"] : [], words, session, screen)
-        var forks: [OperatorRow] = []
-        // What was made is told, also if the rest fails.
-        defer { if !forks.isEmpty { screen.say(forks.map { screen.text($0["new_workflow_id"]) }.joined(separator: "\n"), forks) } }
-        try selection.inBatches(targets, words, screen) { batch in
-            let new = try session.forkWorkflows(
-                batch, fromStep: fromStep, fromFailure: fromFailure, newWorkflowID: newID, input: input, version: workflowVersion)
-            forks += zip(batch, new).map { ["workflow_id": .text($0), "new_workflow_id": .text($1)] }
-            return new.count
+        let forked = try selection.inBatches(targets, words, screen, line: { screen.text($0["new_workflow_id"]) }) {
+            try session.forkWorkflows($0, fork)
         }
+        if forked < targets.count { screen.note("\(words.leftOut(targets.count - forked)).") }
+        if forked == 0 { throw ExitCode.nothing }
     }
 }

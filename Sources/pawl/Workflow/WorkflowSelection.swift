@@ -26,65 +26,89 @@ struct WorkflowSelection: ParsableArguments {
         let verb: String
         /// For the answer: “Cancelled”.
         let done: String
-        /// Why some were not changed: “had ended”.
+        /// What else it reaches than those that are named or counted: “all their children”.
+        var scope = ""
+        /// Why one was not changed: “had ended”.
         var unchanged = ""
+        /// Nil: for several reasons, and the command for one of them alone says which.
+        var severalUnchanged: String?
+
+        /// `3 workflows and all their children`
+        func targets(_ count: Int) -> String {
+            count.counted("workflow") + (scope.isEmpty ? "" : " and " + (count == 1 ? scope.replacing("their", with: "its") : scope))
+        }
+
+        /// `2 were left out: …`
+        func leftOut(_ count: Int) -> String {
+            let why = severalUnchanged ?? "\(count == 1 ? "was" : "were") left out: `pawl workflow \(verb.lowercased()) ID` says why"
+            return "\(count.grouped) \(why)"
+        }
     }
 
     /// Does it to all of them.
     func apply(_ action: WorkflowAction, _ words: Words, _ session: OperatorSession, _ screen: Screen) throws {
-        let targets = try targets(in: action.statuses, words, session, screen)
-        var changed: Set<String> = []
-        try inBatches(targets, words, screen) { batch in
+        if ids.count == 1 {
             // Of a single one the server says why it cannot be done.
-            let done =
-                try ids.count == 1
-                ? (session.perform(action, on: ids[0]) ? ids : []) : session.perform(action, on: batch, evenIfGone: ids.isEmpty)
-            changed.formUnion(done)
-            return done.count
+            let changed = try session.perform(action, on: ids[0])
+            let object: OperatorRow = ["workflow_id": .text(ids[0]), "changed": .boolean(changed)]
+            screen.say(changed ? "\(words.done) \(words.targets(1))." : "Nothing was changed: it \(words.unchanged).", [object])
+            if !changed { throw ExitCode.nothing }
+            return
         }
-        let rest = targets.count - changed.count
-        let sentence =
-            changed.isEmpty ? "Nothing was changed: " : "\(words.done) \(changed.count.counted("workflow"))" + (rest > 0 ? "; " : ".")
-        screen.say(
-            sentence + (rest > 0 ? "\(rest.grouped) \(words.unchanged)." : ""),
-            targets.map { ["workflow_id": .text($0), "changed": .boolean(changed.contains($0))] })
-        if changed.isEmpty { throw ExitCode.nothing }
+        let targets = try targets(in: action.statuses, words, session, screen)
+        let changed = try inBatches(targets, words, screen) { try session.perform(action, on: $0) }
+        let rest = targets.count - changed
+        if !screen.json {
+            let done = "\(words.done) \(rest > 0 ? "\(changed.grouped) of " : "")\(words.targets(targets.count))"
+            print((changed > 0 ? done : "Nothing was changed") + (rest > 0 ? "; \(words.leftOut(rest))." : "."))
+        }
+        if changed == 0 { throw ExitCode.nothing }
     }
 
-    /// The ids of those that are meant. What a filter found is counted, and asked about; it means those in `statuses`, unless it names some itself.
-    func targets(in statuses: [String], _ words: Words, _ session: OperatorSession, _ screen: Screen) throws -> [String] {
+    /// Those that are meant. What a filter found is counted, and asked about; it means those in `statuses`, unless it names some itself.
+    func targets(in statuses: [String], _ words: Words, _ session: OperatorSession, _ screen: Screen) throws -> WorkflowTargets {
         guard ids.isEmpty else {
-            var seen: Set<String> = []
-            return ids.filter { seen.insert($0).inserted }
+            // By bytes: texts that look alike are different ids.
+            var seen: Set<[UInt8]> = []
+            return .named(ids.filter { seen.insert(Array($0.utf8)).inserted })
         }
         var filter = filter.filter
         if filter.statuses.isEmpty { filter.statuses = statuses }
-        let found = try session.workflowIDs(filter)
+        let found = try session.workflowKeys(filter)
         if found.isEmpty {
             screen.say("No workflow matches.", [])
             throw ExitCode.nothing
         }
-        try screen.confirm("\(words.verb) \(found.count.counted("workflow"))", unless: yes)
-        return found
+        try screen.confirm("\(words.verb) \(words.targets(found.count))", unless: yes)
+        return .found(found)
     }
 
-    /// Runs `change` for so many at a time as one transaction should change, with a progress bar. It returns how many it changed; if it fails on the
-    /// way, what was done before is said.
-    func inBatches(_ targets: [String], _ words: Words, _ screen: Screen, _ change: ([String]) throws -> Int) throws {
-        let size = 500
+    /// Runs `change` for so many at a time as one transaction should change, with a progress bar, and returns how many it changed. What became of each
+    /// batch is told at once: by --json, otherwise in lines, if there are any. So it is known also if the rest fails.
+    func inBatches(
+        _ targets: WorkflowTargets, _ words: Words, _ screen: Screen, line: ((OperatorRow) -> String)? = nil,
+        _ change: (WorkflowTargets) throws -> OperatorRows
+    ) throws -> Int {
         var changed = 0
-        var progress = ProgressBar(words.verb, total: targets.count)
+        var listing = screen.listing([], empty: "")
+        let tells = screen.json || line != nil
+        var progress = ProgressBar(words.verb, total: tells && Terminal.outputIsTerminal ? 0 : targets.count)
         do {
-            for start in stride(from: 0, to: targets.count, by: size) {
-                let batch = Array(targets[start..<min(start + size, targets.count)])
-                changed += try change(batch)
+            for batch in targets.batches(of: 500) {
+                let rows = try change(batch)
+                let done = rows.filter { $0["changed"].isTrue }
+                changed += done.count
+                if screen.json { listing.add(rows) } else if let line { for row in done { print(line(row)) } }
                 progress.advance(by: batch.count)
             }
         } catch {
             progress.end()
-            if changed > 0 { screen.note("\(words.done) \(changed.counted("workflow")) before this:") }
+            if screen.json, listing.count > 0 { listing.end() }
+            if changed > 0 { screen.note("\(words.done) \(words.targets(changed)) before this:") }
             throw error
         }
         progress.end()
+        if screen.json { listing.end() }
+        return changed
     }
 }

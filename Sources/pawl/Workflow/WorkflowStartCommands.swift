@@ -62,15 +62,16 @@ struct WorkflowEnqueueCommand: OperatorCommand {
     @OptionGroup var options: OperatorOptions
 
     func run(_ session: OperatorSession, _ screen: Screen) throws {
-        let id = try session.enqueueWorkflow(
-            workflowName,
+        let id = try session.call(
+            "enqueue_workflow",
             [
-                ("input", try input.map(PayloadArgument.read)), ("workflow_id", id), ("on_existing", onExisting), ("queue", queue),
-                ("priority", priority.map(String.init)), ("run_at", runAt), ("delay", delay), ("timeout", timeout),
+                ("workflow_name", workflowName), ("input", try input.map(PayloadArgument.read)), ("workflow_id", id), ("on_existing", onExisting),
+                ("queue", queue), ("priority", priority.map(String.init)), ("run_at", runAt), ("delay", delay), ("timeout", timeout),
                 ("deduplication_id", deduplicationID), ("on_duplicate", onDuplicate), ("max_delay", maxDelay), ("partition_key", partitionKey),
                 ("workflow_version", workflowVersion.map(String.init)), ("headers", headers), ("attributes", attributes),
                 ("options", furtherOptions),
-            ])
+            ], needs: .enqueue
+        ).text
         screen.say(id?.printable ?? "Skipped: it is there already.", ["workflow_id": id.map { .text($0) } ?? .null])
         if id == nil { throw ExitCode.nothing }
     }
