@@ -166,10 +166,15 @@ SELECT pg_temp.claim(10);
 TRUNCATE pawl.workflow, pawl.workflow_history;
 -- Behind a head that cannot run here what has begun goes on too, and what has not waits for a slot.
 SELECT pawl.create_queue('behind', rate_limit => 1, rate_period => '1 hour');
-SELECT pg_temp.enqueue('behind', 'p-', 10, 0, 'p');
+SELECT pg_temp.enqueue('behind', 'p-', 50, 0, 'p');
 UPDATE pawl.workflow SET rank = 0, crashes = 2 WHERE workflow_id = 'p-1';
 SELECT pg_temp.claim(10);
+-- Nor does anybody read what waits.
+BEGIN;
+SELECT pg_stat_get_xact_tuples_returned('pawl.workflow_partition_ready_idx'::regclass) AS before \gset
 SELECT pg_temp.claim(10);
+SELECT pg_stat_get_xact_tuples_returned('pawl.workflow_partition_ready_idx'::regclass) - :before < 20 AS few;
+COMMIT;
 SELECT count(*) AS refused FROM pawl.release_workflows(:me, pg_temp.keys('p-2'), pg_temp.epochs('p-2'));
 SELECT pg_temp.claim(10);
 TRUNCATE pawl.workflow, pawl.workflow_history;
