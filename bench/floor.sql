@@ -12,7 +12,7 @@ CREATE TABLE floor.workflow_history (LIKE pawl.workflow_history INCLUDING DEFAUL
 CREATE UNIQUE INDEX ON floor.workflow_history (workflow_id);
 CREATE INDEX ON floor.workflow_history (created_at);
 CREATE INDEX ON floor.workflow_history (status, created_at) WHERE status <> 'succeeded';
-CREATE INDEX ON floor.workflow_history USING brin (completed_at);
+CREATE INDEX ON floor.workflow_history (completed_at);
 CREATE INDEX ON floor.workflow_history (parent_key) WHERE parent_key IS NOT NULL;
 CREATE INDEX ON floor.workflow_history USING gin (attributes jsonb_path_ops) WHERE attributes IS NOT NULL;
 CREATE TABLE floor.workflow_step (LIKE pawl.workflow_step INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING INDEXES);

@@ -250,7 +250,7 @@ COMMENT ON COLUMN pawl.installation.held_reason IS 'How that was seen.';
 COMMENT ON COLUMN pawl.installation.released_at IS 'When it was last released.';
 COMMENT ON COLUMN pawl.installation.released_by IS 'The role that released it.';
 COMMENT ON COLUMN pawl.installation.released_reason IS 'Why it was released.';
-COMMENT ON COLUMN pawl.installation.retention_at IS 'When the next look for what is past its retention is due; NULL: now.';
+COMMENT ON COLUMN pawl.installation.retention_at IS 'When the next batch, or look for what is past its retention, may be; NULL: now.';
 
 COMMENT ON COLUMN pawl.retention_rule.rule_key IS 'The rule.';
 COMMENT ON COLUMN pawl.retention_rule.workflow_name IS 'The workflow name that it is for.';
@@ -262,7 +262,8 @@ COMMENT ON COLUMN pawl.retention_rule.changed_at IS 'When it was made: the start
 COMMENT ON COLUMN pawl.retention_rule.changed_by IS 'The role that made it.';
 
 COMMENT ON COLUMN pawl.retention_walk.age IS 'The age after which it deletes; NULL: it lists those of which only so many are kept.';
-COMMENT ON COLUMN pawl.retention_walk.walked_to IS 'It has come by all that ended until then.';
+COMMENT ON COLUMN pawl.retention_walk.walked_to IS 'When the last workflow that it came by ended.';
+COMMENT ON COLUMN pawl.retention_walk.walked_key IS 'That workflow; of those that ended at one instant the lower keys are first.';
 COMMENT ON COLUMN pawl.retention_walk.began_at IS 'When it began at the oldest; after seven days it does again.';
 
 COMMENT ON COLUMN pawl.retention_kept.rule_key IS 'The rule that keeps only so many.';

@@ -29,8 +29,8 @@ BEGIN
     EXECUTE format('CREATE INDEX %I ON pawl.%I (created_at)', partition || '_created_at_idx', partition);
     EXECUTE format('CREATE INDEX %I ON pawl.%I (status, created_at) WHERE status <> ''succeeded''',
         partition || '_status_created_at_idx', partition);
-    -- In the order of time as they are inserted: this one costs a completion nothing.
-    EXECUTE format('CREATE INDEX %I ON pawl.%I USING brin (completed_at)', partition || '_completed_at_idx', partition);
+    -- A B-tree: the pages of what retention deleted are used again, and summaries of them (BRIN) would only widen.
+    EXECUTE format('CREATE INDEX %I ON pawl.%I (completed_at)', partition || '_completed_at_idx', partition);
     EXECUTE format('CREATE INDEX %I ON pawl.%I (parent_key) WHERE parent_key IS NOT NULL', partition || '_parent_key_idx', partition);
     EXECUTE format('CREATE INDEX %I ON pawl.%I USING gin (attributes jsonb_path_ops) WHERE attributes IS NOT NULL',
         partition || '_attributes_idx', partition);
@@ -69,16 +69,6 @@ DECLARE
     past record;
     occupied boolean;
 BEGIN
-    -- What was inserted since the last vacuum is read by every walk until it is summarized. Before the first drop, whose lock lasts until the end of
-    -- this transaction.
-    FOR past IN SELECT m.* FROM pawl.history_months() m ORDER BY m.month LOOP
-        BEGIN
-            PERFORM brin_summarize_new_values(i.indexrelid) FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am a ON a.oid = c.relam
-                WHERE i.indrelid = past.partition AND a.amname = 'brin';
-        EXCEPTION WHEN lock_not_available THEN
-            NULL;   -- the next time
-        END;
-    END LOOP;
     FOR past IN SELECT m.* FROM pawl.history_months() m
         WHERE m.month < date_trunc('month', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC' ORDER BY m.month
     LOOP
@@ -99,4 +89,4 @@ BEGIN
     END LOOP;
 END $$;
 REVOKE ALL ON FUNCTION pawl.tidy_history() FROM PUBLIC;
-COMMENT ON FUNCTION pawl.tidy_history() IS 'Internal: drops the empty partitions of past months, and brings the BRIN indexes of the others up to date.';
+COMMENT ON FUNCTION pawl.tidy_history() IS 'Internal: drops the empty partitions of past months.';

@@ -1,5 +1,5 @@
--- How it goes: what ended in a period, how long it waited and ran, what its steps took. What is read is what ended in that period, found by the BRIN
--- indexes of the history, and its steps, by their key; however much there is besides.
+-- How it goes: what ended in a period, how long it waited and ran, what its steps took. What is read is what ended in that period, and its
+-- steps, by their key; however much there is besides.
 
 CREATE FUNCTION pawl.since(period interval) RETURNS timestamptz LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN

@@ -427,9 +427,10 @@ CREATE UNIQUE INDEX retention_rule_idx ON pawl.retention_rule (coalesce(workflow
 -- How far retention has looked, for each age that a rule names, and (age NULL) for those of which only so many are kept. A row that is not there
 -- begins at the oldest.
 CREATE TABLE pawl.retention_walk (
-    age       interval,
-    walked_to timestamptz NOT NULL DEFAULT '-infinity',
-    began_at  timestamptz NOT NULL DEFAULT pg_catalog.now()
+    age        interval,
+    walked_to  timestamptz NOT NULL DEFAULT '-infinity',
+    walked_key bigint      NOT NULL DEFAULT 0,
+    began_at   timestamptz NOT NULL DEFAULT pg_catalog.now()
 );
 SELECT pg_catalog.pg_extension_config_dump('pawl.retention_walk', '');
 CREATE UNIQUE INDEX retention_walk_age_idx ON pawl.retention_walk (coalesce(age, interval '-1 second'));

@@ -24,6 +24,8 @@ final class HousekeepingSession {
     private var alarm: (deadline: UInt64, timer: EventLoop.Timer)?
     private var schedulesAreDue = false
     private var retentionIsDue = false
+    /// After a batch of retention, until the next one.
+    private var rest: EventLoop.Timer?
     private var complaints = LogLimiter()
 
     init(context: StoreContext) {
@@ -55,7 +57,7 @@ final class HousekeepingSession {
         if case .closed = phase { return }
         session.start()
         if let schedulesIn { awaitSchedules(in: schedulesIn) }
-        if retention { retentionIsDue = true }
+        if retention, rest == nil { retentionIsDue = true }
         pump()
     }
 
@@ -105,11 +107,16 @@ final class HousekeepingSession {
         RunRetentionStatement(worker: worker).add(to: connection, &context.buffer)
         sync(connection, worker, "retention cannot be kept") { [self] result in
             phase = .idle
-            guard RunRetentionStatement.decode(result) else { return pump() }
-            // Half of the time is others'.
-            _ = context.loop.schedule(afterNanoseconds: EventLoop.now() - began) { [weak self] in
-                self?.retentionIsDue = true
-                self?.pump()
+            // A heartbeat that came meanwhile did not know of this.
+            retentionIsDue = false
+            if RunRetentionStatement.decode(result) {
+                // Half of the time is others': nobody's next batch begins earlier.
+                rest = context.loop.schedule(afterNanoseconds: EventLoop.now() - began) { [weak self] in
+                    guard let self else { return }
+                    rest = nil
+                    retentionIsDue = true
+                    pump()
+                }
             }
             pump()
         }
@@ -128,7 +135,9 @@ final class HousekeepingSession {
 
     private func forget() {
         if let alarm { context.loop.cancel(alarm.timer) }
+        if let rest { context.loop.cancel(rest) }
         alarm = nil
+        rest = nil
         schedulesAreDue = false
         retentionIsDue = false
     }

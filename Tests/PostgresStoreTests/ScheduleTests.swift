@@ -109,6 +109,59 @@ extension StoreSuites {
             await fixture.shutdown()
         }
 
+        /// Whichever worker has the next batch; and each by itself, whatever heartbeats say meanwhile.
+        @Test(arguments: [(workers: 2, remembered: true), (workers: 1, remembered: false)])
+        func afterABatchTheyRest(_ workers: Int, _ remembered: Bool) async throws {
+            // The first batch lasts as long as the test has the lock: some heartbeats.
+            try admin.script(
+                """
+                DO $$ BEGIN PERFORM pawl.add_history_partition(now() - interval '40 days'); END $$;
+                INSERT INTO pawl.workflow_history (workflow_key, created_at, completed_at, epoch, queue_id, priority, recoveries, pinned, status, workflow_id,
+                    workflow_name, enqueued_by)
+                SELECT i, now() - interval '40 days', now() - interval '40 days', 1, 0, 0, 0, false, 'succeeded', 'old-' || i, 'w', 'clerk'
+                FROM generate_series(1, 3000) i;
+                CREATE TABLE public.batch (began timestamptz, ended timestamptz);
+                CREATE FUNCTION public.note() RETURNS trigger LANGUAGE plpgsql AS $$
+                DECLARE
+                    began CONSTANT timestamptz := clock_timestamp();
+                BEGIN
+                    WHILE EXISTS (SELECT FROM pg_locks l WHERE l.locktype = 'advisory' AND l.objid = 77 AND l.classid = 0) LOOP
+                        PERFORM pg_sleep(0.01);
+                    END LOOP;
+                    INSERT INTO public.batch VALUES (began, clock_timestamp());
+                    RETURN NULL;
+                END $$;
+                CREATE TRIGGER note AFTER DELETE ON pawl.workflow_history FOR EACH STATEMENT EXECUTE FUNCTION public.note();
+                SELECT pg_advisory_lock(77);
+                """)
+            if !remembered {
+                try admin.script(
+                    """
+                    CREATE FUNCTION public.forget() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN NEW.retention_at := NULL; RETURN NEW; END';
+                    CREATE TRIGGER forget BEFORE UPDATE ON pawl.installation FOR EACH ROW EXECUTE FUNCTION public.forget();
+                    """)
+            }
+            var fixtures: [StoreFixture] = []
+            for _ in 0..<workers { fixtures.append(try await StoreFixture(database)) }
+            try await eventually("a batch is under way; the log: \(fixtures[0].log)", within: .seconds(30)) {
+                try admin.integer("SELECT count(*) FROM pg_stat_activity WHERE datname = $1 AND wait_event = 'PgSleep'", database.name) == 1
+            }
+            let beats = fixtures.map { $0.store.lifeRounds + 3 }
+            try await eventually("heartbeats") { zip(fixtures, beats).allSatisfy { $0.store.lifeRounds >= $1 } }
+            try admin.execute("SELECT pg_advisory_unlock(77)")
+            try await eventually("all are deleted; the log: \(fixtures[0].log)", within: .seconds(30)) {
+                try admin.integer("SELECT count(*) FROM pawl.workflows") == 0
+            }
+            let hasty = try admin.execute(
+                """
+                SELECT * FROM (SELECT b.began, b.ended, lead(b.began) OVER (ORDER BY b.began) AS next FROM public.batch b) x
+                WHERE next - ended < ended - began
+                """)
+            #expect(hasty.rows.isEmpty, "\(hasty.rows)")
+            #expect(try admin.integer("SELECT count(*) FROM public.batch") == 3)
+            for fixture in fixtures { await fixture.shutdown() }
+        }
+
         @Test func aDrainingWorkerLeavesThemToOthers() async throws {
             let fixture = try await StoreFixture(database)
             try create()

@@ -23,7 +23,7 @@ exceptions=(
     'LIMIT 50000' 'diagnose: samples of unfinished workflows, only when somebody asks.'
     'ORDER BY w.rank, w.ready_key LIMIT 10000' 'recent_activity: the head of each queue, where what runs stands.'
     'w.queue_id = id' 'drop_queue: parked ones are in no index by queue.'
-    'DELETE FROM pawl.retention_kept' 'set_retention: a list that is made anew.'
+    'DELETE FROM pawl.retention_kept WHERE true' 'set_retention: a list that is made anew.'
     'FROM pawl.queues' 'It counts what waits, and reads as much.'
     'r.queue_id, r.workflow_name, count(*) AS waiting' 'oldest_waiting: the same.'
     'FROM pawl.audit WHERE true AND object_kind = $1 ORDER BY audit_key' 'Without statistics the newest entries seem the shorter way to ten of a kind.'

@@ -54,5 +54,3 @@ INSERT INTO pawl.signal (workflow_key) SELECT w.workflow_key FROM pawl.workflow 
 INSERT INTO pawl.audit_entry (role_name, action, object_kind, object_name) SELECT 'clerk', 'cancel_workflow', 'workflow', 'h-' || i FROM generate_series(1, :history, 10) i;
 SELECT pawl.create_schedule('nightly-' || i, '0 2 * * *', 'report', on_existing => 'keep') FROM generate_series(1, 1000) i \g /dev/null
 UPDATE pawl.installation SET retention_at = NULL;
--- As autovacuum would have.
-SELECT pawl.tidy_history() \g /dev/null

@@ -20,16 +20,28 @@ RETURNS bigint LANGUAGE sql AS $$
         coalesce((SELECT q.queue_id FROM pawl.queue q WHERE q.queue_name = queue), 0), 0, 0, false, status, id, name, 'clerk'
     RETURNING workflow_key
 $$;
--- Calls until there is nothing more: how many answered that there is.
+-- Many that ended from then on, ten in a millisecond, the names in turn; or all at one instant.
+CREATE FUNCTION pg_temp.many(count integer, names text[], ago interval, per interval DEFAULT '1 millisecond') RETURNS void LANGUAGE sql AS $$
+    SELECT pawl.add_history_partition(now() - ago), pawl.add_history_partition(now() - ago + count / 10 * per);
+    INSERT INTO pawl.workflow_history (workflow_key, created_at, completed_at, epoch, queue_id, priority, recoveries, pinned, status, workflow_id,
+        workflow_name, enqueued_by)
+    SELECT k, now() - ago, now() - ago + i / 10 * per, 1, 0, 0, 0, false, 'succeeded', 'many-' || k, names[1 + i % cardinality(names)], 'clerk'
+    FROM (SELECT nextval('pawl.key_seq') AS k, i FROM generate_series(1, count) i) x
+$$;
+-- Calls until there is nothing more, without the rest between: how many answered that there is.
 CREATE FUNCTION pg_temp.run() RETURNS integer LANGUAGE plpgsql AS $$
 BEGIN
-    UPDATE pawl.installation SET retention_at = NULL;
     FOR n IN 0 .. 10000 LOOP
+        UPDATE pawl.installation SET retention_at = NULL;
         IF NOT pawl.run_retention('00000000-0000-4000-8000-000000000001') THEN
             RETURN n;
         END IF;
     END LOOP;
 END $$;
+-- Rows that this transaction has read so far, of the history and of what is listed.
+CREATE FUNCTION pg_temp.reads() RETURNS bigint LANGUAGE sql AS $$
+    SELECT sum(s.seq_tup_read + s.idx_tup_fetch) FROM pg_stat_xact_all_tables s WHERE s.schemaname = 'pawl' AND s.relname ~ '^(workflow_history_|retention_kept)'
+$$;
 CREATE FUNCTION pg_temp.left_over() RETURNS text LANGUAGE sql AS $$
     SELECT string_agg(workflow_id, ' ' ORDER BY workflow_id) FROM pawl.workflow_history
 $$;
@@ -105,7 +117,14 @@ DELETE FROM pawl.workflow_history;
 DELETE FROM pawl.workflow_step;
 SELECT count(pg_temp.ended('many-' || i, 'ship', '31 days')) FROM generate_series(1, 2500) i;
 UPDATE pawl.installation SET retention_at = NULL;
+SELECT clock_timestamp() AS began \gset
 SELECT pawl.run_retention(:me);
+SELECT count(*) FROM pawl.workflow_history;
+-- Then comes a rest as long as it took, and none of them does anything in it.
+SELECT retention_at > :'began' AS "after it", retention_at - clock_timestamp() < clock_timestamp() - :'began' AS "not longer" FROM pawl.installation;
+UPDATE pawl.installation SET retention_at = clock_timestamp() + interval '1 minute';
+SELECT pawl.retention_is_due(), pawl.run_retention(:me);
+SELECT retention FROM pawl.heartbeat(:me, 0, 'running');
 SELECT count(*) FROM pawl.workflow_history;
 SELECT pg_temp.run() BETWEEN 1 AND 10;
 SELECT count(*) FROM pawl.workflow_history;
@@ -155,10 +174,48 @@ SELECT pg_temp.ended('b1', 'pack', '3 hours', queue => 'bulk'), pg_temp.ended('b
 SELECT pg_temp.run() > 0;
 SELECT pg_temp.left_over();
 
+-- However many of another rule lie between, each row is read once to be judged, and a few times to be deleted.
+DELETE FROM pawl.workflow_history;
+SELECT pawl.set_retention('ship', succeeded => '1 day'), pawl.set_retention('pack', succeeded => '3 days'), pawl.set_retention(),
+    pawl.set_retention(queue => 'bulk');
+SELECT pg_temp.many(20000, '{ship,pack}', '2 days');
+BEGIN;
+SELECT pg_temp.reads() AS reads \gset
+SELECT pg_temp.run() >= 10;
+SELECT pg_temp.reads() - :reads < 4 * 20000 AS "few reads";
+SELECT workflow_name, count(*) FROM pawl.workflow_history GROUP BY 1;
+COMMIT;
+-- Whatever ended at one instant, more than a batch of it, and awaited or not.
+SELECT pg_temp.many(5000, '{ship,pack}', '1 day 1 hour', '0');
+INSERT INTO pawl.waiter SELECT h.workflow_key, -1, 'wait' FROM pawl.workflow_history h WHERE h.workflow_name = 'ship' ORDER BY h.workflow_key LIMIT 1100;
+SELECT pg_temp.run() > 0;
+SELECT workflow_name, count(*) FROM pawl.workflow_history GROUP BY 1 ORDER BY 1;
+DELETE FROM pawl.waiter;
+-- Pages that are used again for what ends later do not make it read that too.
+SELECT pawl.set_retention('pack', succeeded => '2 days'), pg_temp.run() > 0;
+VACUUM pawl.workflow_history;
+SELECT pg_temp.many(10000, '{pack}', '12 hours');
+BEGIN;
+SELECT pg_temp.reads() AS reads \gset
+SELECT pg_temp.run() >= 0;
+SELECT pg_temp.reads() - :reads < 5000 AS "few reads";
+SELECT workflow_name, count(*) FROM pawl.workflow_history GROUP BY 1;
+COMMIT;
+-- What is listed is not gone through for each batch.
+DELETE FROM pawl.workflow_history;
+SELECT pawl.set_retention('ship', succeeded => '-1', keep => 9000);
+SELECT pg_temp.many(18000, '{ship}', '1 day');
+BEGIN;
+SELECT pg_temp.reads() AS reads \gset
+SELECT pg_temp.run() >= 9;
+SELECT pg_temp.reads() - :reads < 25 * 18000 AS "few reads";
+SELECT count(*), min(completed_at) - max(completed_at) AS newest FROM pawl.workflow_history;
+COMMIT;
+
 -- A month that is over and empty is dropped; this one and the next are not. Their ids are free, and so is the month.
 DELETE FROM pawl.workflow_history;
 SELECT pg_temp.ended('keeps its month', 'ship', '700 days') \g /dev/null
-SELECT pawl.set_retention('ship', succeeded => '-1'), pawl.set_retention(), pawl.set_retention(queue => 'bulk');
+SELECT pawl.set_retention('ship', succeeded => '-1'), pawl.set_retention('pack');
 SELECT pg_temp.run() >= 0;
 SELECT count(*), bool_or(month > now()) AS next, bool_or(month = date_trunc('month', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC') AS this FROM pawl.history_months();
 SELECT pawl.enqueue_workflow('ship', workflow_id => 'n02'), pawl.enqueue_workflow('ship', workflow_id => 'keeps its month');
