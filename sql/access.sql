@@ -21,7 +21,7 @@ SET search_path = pg_catalog, pg_temp AS $$
         ('operate', 'set_retention', false), ('work', 'run_retention', false),
         ('observe', 'workflow_statistics', false), ('inspect', 'workflow_statistics', false), ('observe', 'step_statistics', false),
         ('inspect', 'step_statistics', false), ('observe', 'find_oldest_waiting', false), ('inspect', 'find_oldest_waiting', false),
-        ('observe', 'retention_in_force', false), ('inspect', 'retention_in_force', false),
+        ('observe', 'retention_in_force', false), ('inspect', 'retention_in_force', false), ('observe', 'lease', false), ('inspect', 'lease', false),
         ('operate', 'create_queue', false), ('operate', 'alter_queue', false), ('operate', 'pause_queue', false), ('operate', 'resume_queue', false),
         ('operate', 'drop_queue', false), ('operate', 'release_hold', false),
         ('work', 'register_worker', false), ('work', 'heartbeat', false), ('work', 'unregister_worker', false),

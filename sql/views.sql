@@ -247,13 +247,15 @@ COMMENT ON COLUMN pawl.stream_entries.created_at IS 'When it was written: the st
 COMMENT ON COLUMN pawl.stream_entries.workflow_key IS 'The key of its workflow: pawl.workflows joins on it.';
 
 CREATE VIEW pawl.workers AS
-SELECT w.worker_id, w.worker_name, w.status, w.hostname, w.pid, w.version, w.role_name, w.queues, w.concurrency, w.running, w.started_at,
-    w.heartbeat_at, w.ended_at, w.worker_number, w.protocol
+SELECT w.worker_id, w.worker_name,
+    CASE WHEN w.ended_at IS NULL AND w.heartbeat_at <= clock_timestamp() - pawl.lease() THEN 'lost' ELSE w.status END AS status,
+    w.hostname, w.pid, w.version, w.role_name, w.queues, w.concurrency, w.running, w.started_at, w.heartbeat_at, w.ended_at, w.worker_number, w.protocol
 FROM pawl.worker w;
 COMMENT ON VIEW pawl.workers IS 'The workers, and for a day those that ended.';
 COMMENT ON COLUMN pawl.workers.worker_id IS 'Its incarnation: a worker that lost its life line gets a new one.';
 COMMENT ON COLUMN pawl.workers.worker_name IS 'The name it was configured with.';
-COMMENT ON COLUMN pawl.workers.status IS 'running, draining (it takes no new work), stopped (orderly) or dead (it was lost, and its workflows handed back).';
+COMMENT ON COLUMN pawl.workers.status IS
+'running, draining (it takes no new work), lost (not heard of for 10 seconds), stopped (orderly) or dead (it was lost, and its workflows handed back).';
 COMMENT ON COLUMN pawl.workers.hostname IS 'The machine it runs on.';
 COMMENT ON COLUMN pawl.workers.pid IS 'Its process there.';
 COMMENT ON COLUMN pawl.workers.version IS 'The release of the worker.';
@@ -271,7 +273,7 @@ CREATE VIEW pawl.handlers AS
 SELECT h.workflow_name, h.workflow_version, h.worker_id, w.worker_name, w.status AS worker_status, h.plugin, NULL::text AS function,
     NULL::text AS role_name, NULL::text AS created_by
 FROM pawl.worker_handler h JOIN pawl.worker w ON w.worker_id = h.worker_id
-WHERE w.ended_at IS NULL
+WHERE w.ended_at IS NULL AND w.heartbeat_at > clock_timestamp() - pawl.lease()
 UNION ALL
 SELECT s.workflow_name, s.workflow_version, NULL, NULL, NULL, 'sql', s.function_signature, s.role_name, s.created_by
 FROM pawl.sql_handler s;

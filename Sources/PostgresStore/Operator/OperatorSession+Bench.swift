@@ -33,8 +33,8 @@ extension OperatorSession {
     package func hasIdleWorker() throws(OperatorError) -> Bool {
         try value(
             """
-            SELECT EXISTS (SELECT FROM pawl.workers w WHERE w.status = 'running' AND w.ended_at IS NULL AND w.running < w.concurrency
-                    AND w.heartbeat_at > clock_timestamp() - interval '10 seconds' AND (w.queues IS NULL OR 'default' = ANY (w.queues)))
+            SELECT EXISTS (SELECT FROM pawl.workers w WHERE w.status = 'running' AND w.running < w.concurrency
+                    AND (w.queues IS NULL OR 'default' = ANY (w.queues)))
                 AND NOT (SELECT q.paused FROM pawl.queues q WHERE q.queue = 'default')
             """, needs: .observe
         ).isTrue

@@ -16,17 +16,9 @@ struct WorkerListCommand: OperatorCommand {
 
     @OptionGroup var options: OperatorOptions
 
-    /// What a worker may be silent before it counts as dead, in microseconds.
-    private static let lease: Int64 = 10_000_000
-
     func run(_ session: OperatorSession, _ screen: Screen) throws {
         let workers = try session.workers(ended: all)
-        let people = workers.with("status") { worker in
-            guard worker["ended_at"].isNull, let heartbeat = worker["heartbeat_at"].microseconds, screen.now - heartbeat > Self.lease else {
-                return worker["status"]
-            }
-            return .text("lost")
-        }.with("load") { worker in .text("\(worker["running"].text ?? "") of \(worker["concurrency"].text ?? "")") }
+        let people = workers.with("load") { worker in .text("\(worker["running"].text ?? "") of \(worker["concurrency"].text ?? "")") }
         screen.show(
             screen.json ? workers : people,
             [

@@ -50,7 +50,7 @@ SELECT workflow_id, input, progress, attributes FROM pawl.workflows;
 SELECT workflow_id, step_name, output FROM pawl.workflow_steps;
 -- A condition on a payload sees no more than its reader.
 SELECT count(*) FROM pawl.workflows WHERE input ->> 'card' = '4711';
-SELECT count(*) FROM pawl.workers;
+SELECT count(w.status), count(h.workflow_name) FROM pawl.workers w FULL JOIN pawl.handlers h USING (worker_id);
 SELECT * FROM pawl.workflow;
 \echo :LAST_ERROR_SQLSTATE
 SELECT * FROM pawl.payload;

@@ -24,6 +24,11 @@ SELECT queues, concurrency FROM pawl.workers;
 
 SELECT * FROM pawl.heartbeat(:me, 3, 'draining');
 SELECT status, running FROM pawl.workers;
+-- Whoever is not heard of for a lease is lost, and offers nothing, before anybody has written that down.
+UPDATE pawl.worker SET heartbeat_at = clock_timestamp() - interval '11 seconds';
+SELECT status, ended_at FROM pawl.workers;
+SELECT count(*) FROM pawl.handlers;
+UPDATE pawl.worker SET heartbeat_at = clock_timestamp();
 -- The heartbeat does not wait for a standby, and nothing after it in the session is changed.
 BEGIN;
 SELECT alive FROM pawl.heartbeat(:me, 0, 'running');
