@@ -213,6 +213,7 @@ COMMENT ON COLUMN pawl.sql_handler.created_by IS 'The role that made it.';
 COMMENT ON COLUMN pawl.schedule.schedule_name IS 'The name of the schedule.';
 COMMENT ON COLUMN pawl.schedule.next_at IS 'The next instant; NULL: it is paused, or none comes.';
 COMMENT ON COLUMN pawl.schedule.last_at IS 'The latest instant that was enqueued.';
+COMMENT ON COLUMN pawl.schedule.missed_at IS 'The latest instant that was missed; NULL: it was backfilled, or none was.';
 COMMENT ON COLUMN pawl.schedule.created_at IS 'When it was made: the start of that transaction.';
 COMMENT ON COLUMN pawl.schedule.paused_at IS 'Since when nothing is enqueued.';
 COMMENT ON COLUMN pawl.schedule.fired IS 'How many instants were enqueued, backfilled ones too.';
@@ -234,7 +235,7 @@ COMMENT ON COLUMN pawl.schedule.attributes IS 'Of its workflows.';
 COMMENT ON COLUMN pawl.schedule.input IS 'Of its workflows.';
 COMMENT ON COLUMN pawl.schedule.last_workflow_id IS 'The workflow of last_at.';
 COMMENT ON COLUMN pawl.schedule.last_error IS 'Why the latest instant could not be enqueued; NULL: it could.';
-COMMENT ON COLUMN pawl.schedule.paused_by IS 'By whom; pawl: its time zone is not known any more.';
+COMMENT ON COLUMN pawl.schedule.paused_by IS 'By whom; pawl: its next instant cannot be told, because its time zone is not known any more.';
 COMMENT ON COLUMN pawl.schedule.paused_reason IS 'Why.';
 COMMENT ON COLUMN pawl.schedule.created_by IS 'The role that made it: enqueued_by of its workflows.';
 

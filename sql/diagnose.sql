@@ -228,10 +228,10 @@ BEGIN
     FROM pawl.schedule s WHERE s.last_error IS NOT NULL AND s.paused_at IS NULL;
 
     RETURN QUERY SELECT 'note', 'missed_instants', s.schedule_name,
-        format('schedule "%s" has missed %s since it was made: nobody was there within its catch_up of %s, or they could not be enqueued',
-            s.schedule_name, pawl.count_of(s.missed, 'instant'), pawl.in_words(s.catch_up)),
+        format('schedule "%s" has missed %s since it was made, the latest %s ago: nobody was there within its catch_up, or they could not be enqueued',
+            s.schedule_name, pawl.count_of(s.missed, 'instant'), pawl.in_words(now - s.missed_at)),
         format('SELECT pawl.backfill_schedule(%L, now() - interval ''1 day'', now());  -- from before the first that is wanted', s.schedule_name)
-    FROM pawl.schedule s WHERE s.missed > 0;
+    FROM pawl.schedule s WHERE s.missed_at > now - interval '1 day';
 
     RETURN QUERY SELECT 'warning', 'missing_handler', s.schedule_name,
         format('schedule "%s" enqueues "%s", and no live worker offers a handler of that name', s.schedule_name, s.workflow_name),

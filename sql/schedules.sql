@@ -1,7 +1,7 @@
 -- Schedules. Every worker fires what is due, with the schedule's row locked, and the instant is the id of the workflow: so each is enqueued once.
 
 -- The row, locked, for somebody who may operate on what it enqueues.
-CREATE FUNCTION pawl.lock_schedule(name text) RETURNS pawl.schedule LANGUAGE plpgsql SECURITY DEFINER
+CREATE FUNCTION pawl.lock_schedule(name text, missing_ok boolean DEFAULT false) RETURNS pawl.schedule LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
@@ -10,7 +10,9 @@ DECLARE
 BEGIN
     PERFORM pawl.check_name('name', lock_schedule.name, 128);
     SELECT s.* INTO schedule FROM pawl.schedule s WHERE s.schedule_name = lock_schedule.name FOR UPDATE;
-    IF NOT FOUND THEN
+    IF NOT FOUND AND lock_schedule.missing_ok THEN
+        RETURN NULL;
+    ELSIF NOT FOUND THEN
         near := pawl.nearest(lock_schedule.name, ARRAY(SELECT s.schedule_name FROM pawl.schedule s ORDER BY s.schedule_name LIMIT 100));
         RAISE EXCEPTION USING ERRCODE = 'undefined_object', MESSAGE = format('schedule "%s" does not exist', lock_schedule.name),
             HINT = coalesce(format('Perhaps you meant "%s"; ', near), '') || 'SELECT schedule FROM pawl.schedules lists them.';
@@ -18,8 +20,9 @@ BEGIN
     PERFORM pawl.check_schedule_access('operate', schedule);
     RETURN schedule;
 END $$;
-REVOKE ALL ON FUNCTION pawl.lock_schedule(text) FROM PUBLIC;
-COMMENT ON FUNCTION pawl.lock_schedule(text) IS 'Internal: a schedule, locked for the outer user to change it.';
+REVOKE ALL ON FUNCTION pawl.lock_schedule(text, boolean) FROM PUBLIC;
+COMMENT ON FUNCTION pawl.lock_schedule(text, boolean) IS
+'Internal: a schedule, locked for the outer user to change it. If there is none: 42704, or NULL with missing_ok.';
 
 CREATE FUNCTION pawl.check_schedule_access(access text, schedule pawl.schedule) RETURNS void LANGUAGE sql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
@@ -34,6 +37,7 @@ CREATE FUNCTION pawl.check_schedule(schedule pawl.schedule, options jsonb) RETUR
 SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
+    most CONSTANT interval := '1000 years';         -- they are added to times
     given CONSTANT jsonb := coalesce(check_schedule.options, '{}');
     wrong text;
 BEGIN
@@ -44,8 +48,8 @@ BEGIN
         PERFORM pawl.refuse_argument('overlap is not one of skip, allow, cancel', format('It is %s.', coalesce(quote_literal(left(schedule.overlap, 64)), 'null')),
             'If a run of the schedule has not ended when the next is due: skip leaves that out, allow starts it too, cancel cancels the first.');
     END IF;
-    IF schedule.catch_up IS NULL OR schedule.catch_up < interval '0' OR schedule.jitter IS NULL OR schedule.jitter < interval '0' THEN
-        PERFORM pawl.refuse_argument('catch_up and jitter must not be null or negative',
+    IF schedule.catch_up BETWEEN interval '0' AND most IS NOT TRUE OR schedule.jitter BETWEEN interval '0' AND most IS NOT TRUE THEN
+        PERFORM pawl.refuse_argument('catch_up and jitter must be from 0 to 1000 years',
             format('catch_up is %s, jitter is %s.', coalesce(schedule.catch_up::text, 'null'), coalesce(schedule.jitter::text, 'null')),
             'catch_up: how late an instant may still be run; jitter: within what time after its instant a run starts.');
     END IF;
@@ -122,22 +126,28 @@ BEGIN
     made := pawl.check_schedule(made, create_schedule.options);
     detail := jsonb_build_object('cron', made.cron, 'timezone', made.timezone, 'workflow_name', made.workflow_name, 'queue', made.queue_name);
 
-    INSERT INTO pawl.schedule (schedule_name, next_at, cron, timezone, workflow_name, queue_name, input, catch_up, overlap, jitter, priority,
-            partition_key, timeout, workflow_version, headers, attributes, created_by)
-        VALUES (made.schedule_name, pawl.next_instant(made.cron, made.timezone, clock_timestamp()), made.cron, made.timezone, made.workflow_name,
-            made.queue_name, made.input, made.catch_up, made.overlap, made.jitter, made.priority, made.partition_key, made.timeout,
-            made.workflow_version, made.headers, made.attributes, pawl.outer_user())
-        ON CONFLICT DO NOTHING;
-    IF FOUND THEN
-        PERFORM pawl.record_action('create_schedule', 'schedule', ARRAY[made.schedule_name], NULL, detail);
-    ELSIF create_schedule.on_existing = 'raise' THEN
-        RAISE EXCEPTION USING ERRCODE = 'duplicate_object', MESSAGE = format('schedule "%s" exists', made.schedule_name),
-            DETAIL = 'Nothing was changed.', HINT = 'Give on_existing => ''keep'' to leave it as it is, or ''replace'' to make it this one.';
-    ELSIF create_schedule.on_existing = 'replace' THEN
-        PERFORM pawl.lock_schedule(made.schedule_name);
-        PERFORM pawl.change_schedule(made, pawl.outer_user());
-        PERFORM pawl.record_action('create_schedule', 'schedule', ARRAY[made.schedule_name], NULL, detail || '{"replaced": true}');
-    END IF;
+    LOOP
+        INSERT INTO pawl.schedule (schedule_name, next_at, cron, timezone, workflow_name, queue_name, input, catch_up, overlap, jitter, priority,
+                partition_key, timeout, workflow_version, headers, attributes, created_by)
+            VALUES (made.schedule_name, pawl.next_instant(made.cron, made.timezone, clock_timestamp()), made.cron, made.timezone, made.workflow_name,
+                made.queue_name, made.input, made.catch_up, made.overlap, made.jitter, made.priority, made.partition_key, made.timeout,
+                made.workflow_version, made.headers, made.attributes, pawl.outer_user())
+            ON CONFLICT DO NOTHING;
+        IF FOUND THEN
+            EXIT;
+        ELSIF create_schedule.on_existing = 'raise' THEN
+            RAISE EXCEPTION USING ERRCODE = 'duplicate_object', MESSAGE = format('schedule "%s" exists', made.schedule_name),
+                DETAIL = 'Nothing was changed.', HINT = 'Give on_existing => ''keep'' to leave it as it is, or ''replace'' to make it this one.';
+        ELSIF create_schedule.on_existing = 'keep' THEN
+            RETURN;
+        -- One that is dropped meanwhile is made.
+        ELSIF (pawl.lock_schedule(made.schedule_name, missing_ok => true)).schedule_name IS NOT NULL THEN
+            PERFORM pawl.change_schedule(made, pawl.outer_user());
+            detail := detail || '{"replaced": true}';
+            EXIT;
+        END IF;
+    END LOOP;
+    PERFORM pawl.record_action('create_schedule', 'schedule', ARRAY[made.schedule_name], NULL, detail);
 END $$;
 REVOKE ALL ON FUNCTION pawl.create_schedule(text, text, text, jsonb, text, text, interval, text, interval, text, jsonb) FROM PUBLIC;
 COMMENT ON FUNCTION pawl.create_schedule(text, text, text, jsonb, text, text, interval, text, interval, text, jsonb) IS
@@ -149,10 +159,10 @@ workflow_name, input, queue: what is enqueued, as in pawl.enqueue_workflow. Whoe
 their name.
 timezone: a full name like Europe/Berlin; pawl.next_instant says what happens where its clocks change.
 catch_up: instants that passed while no worker ran, or while the database was held, are enqueued late if they are younger than this, at least 10 seconds;
-the others are counted as missed.
+the others are counted as missed. At most 1000 years.
 overlap: when a run of this schedule, whoever started it, has not ended: skip (the instant is counted as skipped) | allow (both run) | cancel (the
 unfinished ones are cancelled, and the next is enqueued at once).
-jitter: each run starts within this time after its instant; how much later is always the same for one instant.
+jitter: each run starts within this time after its instant; how much later is always the same for one instant. At most 1000 years.
 on_existing: raise (42710), keep (leave it as it is) or replace (make it this one; its counts and its pause stay).
 options: priority, partition_key, timeout, workflow_version, headers, attributes, as in pawl.enqueue_workflow.
 What cannot be enqueued when its instant comes (its queue was dropped) is counted as missed; last_error says why, and the next instant is tried.';
@@ -247,11 +257,9 @@ CREATE FUNCTION pawl.drop_schedule(name text) RETURNS boolean LANGUAGE plpgsql S
 SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
-    PERFORM pawl.check_name('name', drop_schedule.name, 128);
-    IF NOT EXISTS (SELECT FROM pawl.schedule s WHERE s.schedule_name = drop_schedule.name) THEN
+    IF (pawl.lock_schedule(drop_schedule.name, missing_ok => true)).schedule_name IS NULL THEN
         RETURN false;
     END IF;
-    PERFORM pawl.lock_schedule(drop_schedule.name);
     DELETE FROM pawl.schedule s WHERE s.schedule_name = drop_schedule.name;
     PERFORM pawl.record_action('drop_schedule', 'schedule', ARRAY[drop_schedule.name], NULL);
     RETURN true;
@@ -304,8 +312,10 @@ BEGIN
     END IF;
     SELECT count(*) FILTER (WHERE pawl.insert_scheduled(schedule, i.id, i.instant, NULL)) INTO enqueued
         FROM (SELECT pawl.run_id(schedule.schedule_name, i) AS id, i AS instant FROM unnest(instants) i) i
-        WHERE i.id <> ALL (ARRAY(SELECT f.workflow_id FROM pawl.find_workflows(ARRAY(SELECT pawl.run_id(schedule.schedule_name, u) FROM unnest(instants) u)) f));
-    UPDATE pawl.schedule s SET fired = s.fired + enqueued WHERE s.schedule_name = schedule.schedule_name;
+        -- Hashed, unlike <> ALL.
+        WHERE i.id NOT IN (SELECT f.workflow_id FROM pawl.find_workflows(ARRAY(SELECT pawl.run_id(schedule.schedule_name, u) FROM unnest(instants) u)) f);
+    UPDATE pawl.schedule s SET fired = s.fired + enqueued, missed_at = CASE WHEN s.missed_at NOT BETWEEN since AND until THEN s.missed_at END
+        WHERE s.schedule_name = schedule.schedule_name;
     PERFORM pawl.record_action('backfill_schedule', 'schedule', ARRAY[schedule.schedule_name], NULL,
         jsonb_build_object('since', since, 'until', until, 'enqueued', enqueued));
     RETURN enqueued;
@@ -351,7 +361,11 @@ CREATE FUNCTION pawl.fire_schedules(now timestamptz) RETURNS boolean LANGUAGE pl
 SET search_path = pg_catalog, pg_temp SET jit = off SET enable_seqscan = off AS $$
 #variable_conflict use_column
 DECLARE
-    batch integer := 1000;          -- instants that this call may still enqueue, at most 100 of one schedule
+    most CONSTANT integer := 1000;  -- schedules that this call comes to, and instants that it enqueues
+    -- Of each schedule, at most 100: what is behind keeps nothing waiting that is on time.
+    share CONSTANT integer := most / greatest(10,
+        (SELECT count(*) FROM (SELECT FROM pawl.schedule s WHERE s.next_at <= fire_schedules.now LIMIT most) d));
+    visited integer := 0;
     horizon timestamptz;            -- what is older is missed
     schedule pawl.schedule;
     instants timestamptz[];
@@ -361,26 +375,28 @@ DECLARE
     more boolean := false;
 BEGIN
     FOR schedule IN
-        SELECT s.* FROM pawl.schedule s WHERE s.next_at <= fire_schedules.now ORDER BY s.next_at LIMIT 1000 FOR UPDATE SKIP LOCKED
+        -- Those that are on time come first.
+        SELECT s.* FROM pawl.schedule s WHERE s.next_at <= fire_schedules.now ORDER BY s.next_at DESC LIMIT most FOR UPDATE SKIP LOCKED
     LOOP
-        EXIT WHEN batch <= 0;
-        -- So late is also a scheduler that ran all the time.
-        horizon := fire_schedules.now - greatest(schedule.catch_up, interval '10 seconds');
+        visited := visited + 1;
         BEGIN
+            -- So late is also a scheduler that ran all the time.
+            horizon := fire_schedules.now - greatest(schedule.catch_up, interval '10 seconds');
             IF schedule.next_at < horizon THEN
                 instants := schedule.next_at || ARRAY(SELECT pawl.instants(schedule.cron, schedule.timezone, schedule.next_at,
                     horizon - interval '1 microsecond', 100000));
                 schedule.missed := schedule.missed + cardinality(instants);
+                schedule.missed_at := instants[cardinality(instants)];
                 schedule.next_at := pawl.next_instant(schedule.cron, schedule.timezone, instants[cardinality(instants)]);
             END IF;
             instants := '{}';
             IF schedule.next_at BETWEEN horizon AND fire_schedules.now THEN
                 instants := schedule.next_at || ARRAY(SELECT pawl.instants(schedule.cron, schedule.timezone, schedule.next_at, fire_schedules.now,
-                    least(batch, 100) - 1));
+                    share - 1));
                 schedule.next_at := pawl.next_instant(schedule.cron, schedule.timezone, instants[cardinality(instants)]);
             END IF;
-        EXCEPTION WHEN invalid_parameter_value THEN
-            -- Its zone went with an update of the time zones: only a person can say what is meant.
+        EXCEPTION WHEN data_exception THEN
+            -- Its zone went with an update of the time zones, or so: only a person can say what is meant.
             schedule.next_at := NULL;
             schedule.last_error := SQLERRM;
             schedule.paused_at := clock_timestamp();
@@ -414,16 +430,16 @@ BEGIN
                 schedule.skipped := schedule.skipped + 1;
             ELSIF outcome = 'missed' THEN
                 schedule.missed := schedule.missed + 1;
+                schedule.missed_at := instant;
             END IF;
         END LOOP;
         UPDATE pawl.schedule s SET next_at = schedule.next_at, last_at = schedule.last_at, last_workflow_id = schedule.last_workflow_id,
-            fired = schedule.fired, missed = schedule.missed, skipped = schedule.skipped, last_error = schedule.last_error, paused_at = schedule.paused_at,
+            missed_at = schedule.missed_at, fired = schedule.fired, missed = schedule.missed, skipped = schedule.skipped, last_error = schedule.last_error, paused_at = schedule.paused_at,
             paused_by = schedule.paused_by, paused_reason = schedule.paused_reason
             WHERE s.schedule_name = schedule.schedule_name;
         more := more OR coalesce(schedule.next_at <= fire_schedules.now AND NOT blocked, false);
-        batch := batch - greatest(cardinality(instants), 1);
     END LOOP;
-    RETURN more OR batch <= 0;
+    RETURN more OR visited = most;
 END $$;
 REVOKE ALL ON FUNCTION pawl.fire_schedules(timestamptz) FROM PUBLIC;
 COMMENT ON FUNCTION pawl.fire_schedules(timestamptz) IS

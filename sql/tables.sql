@@ -364,6 +364,7 @@ CREATE TABLE pawl.schedule (
                                  CONSTRAINT schedule_schedule_name_length CHECK (schedule_name <> '' AND octet_length(schedule_name) <= 128),
     next_at          timestamptz,                   -- the next instant; NULL: paused, or none comes
     last_at          timestamptz,                   -- the latest instant that was enqueued
+    missed_at        timestamptz,                   -- the latest instant that was missed and not backfilled
     created_at       timestamptz NOT NULL DEFAULT pg_catalog.now(),
     paused_at        timestamptz,
     fired            bigint      NOT NULL DEFAULT 0,

@@ -335,7 +335,7 @@ SELECT s.schedule_name AS schedule, s.cron, s.timezone, s.workflow_name, CASE WH
         'workflow_version', s.workflow_version)) || CASE WHEN s.headers IS NULL THEN '{}' ELSE jsonb_build_object('headers', s.headers) END
         || CASE WHEN s.attributes IS NULL THEN '{}' ELSE jsonb_build_object('attributes', s.attributes) END AS options,
     s.paused_at IS NOT NULL AS paused, s.paused_at, s.paused_by, s.paused_reason, s.next_at, s.last_at, s.last_workflow_id, s.fired, s.missed,
-    s.skipped, s.last_error, s.created_at, s.created_by
+    s.missed_at, s.skipped, s.last_error, s.created_at, s.created_by
 FROM pawl.schedule s;
 COMMENT ON VIEW pawl.schedules IS 'The schedules: what they enqueue, when they did and will, and how often they did not.';
 COMMENT ON COLUMN pawl.schedules.schedule IS 'The name of the schedule.';
@@ -350,13 +350,14 @@ COMMENT ON COLUMN pawl.schedules.jitter IS 'Within what time after its instant e
 COMMENT ON COLUMN pawl.schedules.options IS 'The options that were given.';
 COMMENT ON COLUMN pawl.schedules.paused IS 'Whether nothing is enqueued.';
 COMMENT ON COLUMN pawl.schedules.paused_at IS 'Since when.';
-COMMENT ON COLUMN pawl.schedules.paused_by IS 'By whom; pawl: its time zone is not known any more.';
+COMMENT ON COLUMN pawl.schedules.paused_by IS 'By whom; pawl: its next instant cannot be told, because its time zone is not known any more.';
 COMMENT ON COLUMN pawl.schedules.paused_reason IS 'Why.';
 COMMENT ON COLUMN pawl.schedules.next_at IS 'The next instant; one that has passed is about to be enqueued. NULL: it is paused.';
 COMMENT ON COLUMN pawl.schedules.last_at IS 'The latest instant that was enqueued.';
 COMMENT ON COLUMN pawl.schedules.last_workflow_id IS 'As which workflow.';
 COMMENT ON COLUMN pawl.schedules.fired IS 'How many instants were enqueued, backfilled ones too.';
 COMMENT ON COLUMN pawl.schedules.missed IS 'How many were not: they were older than catch_up, or could not be enqueued.';
+COMMENT ON COLUMN pawl.schedules.missed_at IS 'The latest instant that was missed; NULL: it was backfilled, or none was.';
 COMMENT ON COLUMN pawl.schedules.skipped IS 'How many were left out, because an earlier run had not ended.';
 COMMENT ON COLUMN pawl.schedules.last_error IS 'Why the latest instant could not be enqueued; NULL: it could.';
 COMMENT ON COLUMN pawl.schedules.created_at IS 'When it was made.';

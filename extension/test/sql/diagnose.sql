@@ -58,10 +58,10 @@ DELETE FROM pawl.workflow WHERE workflow_id <> 'w1';
 TRUNCATE pawl.queue;
 
 -- Schedules: paused, late, refused, missed, without a handler.
-INSERT INTO pawl.schedule (schedule_name, next_at, paused_at, paused_by, missed, last_error, cron, timezone, catch_up, jitter, overlap, workflow_name,
+INSERT INTO pawl.schedule (schedule_name, next_at, paused_at, paused_by, missed, missed_at, last_error, cron, timezone, catch_up, jitter, overlap, workflow_name,
         queue_name, input, created_by)
-    SELECT n, now() + next, now() + paused, 'ada', missed, error, '@daily', 'UTC', '1 hour', '0', 'skip', name, 'default', '{}', 'x'
-    FROM (VALUES ('sound', interval '1 hour', NULL, 0, NULL, 'ship'), ('paused', NULL, interval '-3 days', 0, NULL, 'ship'),
+    SELECT n, now() + next, now() + paused, 'ada', missed, CASE WHEN missed > 0 THEN now() - missed * interval '1 hour' END, error, '@daily', 'UTC', '1 hour', '0', 'skip', name, 'default', '{}', 'x'
+    FROM (VALUES ('sound', interval '1 hour', NULL, 25, NULL, 'ship'), ('paused', NULL, interval '-3 days', 0, NULL, 'ship'),
         ('late', interval '-5 minutes', NULL, 0, NULL, 'ship'), ('refused', interval '1 hour', NULL, 1, 'queue "gone" does not exist', 'ship'),
         ('unknown', interval '1 hour', NULL, 0, NULL, 'bill')) s (n, next, paused, missed, error, name);
 SELECT * FROM pg_temp.found;

@@ -39,6 +39,8 @@ SELECT pawl.create_schedule('bad', '@daily', 'ship', queue => 'shiping');
 SELECT pawl.create_schedule('bad', '@daily', 'ship', overlap => 'queue');
 SELECT pawl.create_schedule('bad', '@daily', 'ship', catch_up => '-1 s');
 SELECT pawl.create_schedule('bad', '@daily', 'ship', jitter => NULL);
+SELECT pawl.create_schedule('bad', '@daily', 'ship', catch_up => '10000 years');
+SELECT pawl.create_schedule('bad', '@daily', 'ship', jitter => '1001 years');
 SELECT pawl.create_schedule('bad', '@daily', 'ship', on_existing => 'maybe');
 SELECT pawl.create_schedule('bad', '@daily', 'ship', options => '{"prioritty": 1}');
 SELECT pawl.create_schedule('bad', '@daily', 'ship', options => '{"priority": 1.5}');
@@ -81,6 +83,7 @@ SELECT * FROM pg_temp.counts;
 -- Late, but within catch_up: enqueued. What is older is counted.
 SELECT pawl.fire_schedules('2026-03-01 15:00:30Z'), pg_temp.finish();
 SELECT * FROM pg_temp.counts;
+SELECT missed, missed_at FROM pawl.schedules;
 SELECT pawl.alter_schedule('tick', catch_up => '0');
 -- Ten seconds late is not late.
 SELECT pawl.fire_schedules('2026-03-01 15:02:09Z');
@@ -131,6 +134,12 @@ SELECT * FROM pg_temp.counts;
 SELECT pg_temp.begin_at('tick', '2026-02-01 00:00:30Z');
 SELECT pawl.fire_schedules('2026-02-01 00:01:30Z');
 SELECT fired, missed, skipped FROM pg_temp.counts;
+SELECT pg_temp.finish();
+-- The latest that was missed is forgotten with its backfill, and with no other.
+UPDATE pawl.schedule SET missed_at = '2026-02-02 00:05Z';
+SELECT pawl.backfill_schedule('tick', '2026-02-02 00:04Z', '2026-02-02 00:04Z'), (SELECT missed_at FROM pawl.schedules);
+SELECT pawl.backfill_schedule('tick', '2026-02-02 00:05Z', '2026-02-02 00:05Z');
+SELECT missed_at FROM pawl.schedules;
 SELECT pg_temp.finish();
 -- Nor what was enqueued, and has ended.
 SELECT count(*) FROM (SELECT pawl.backfill_schedule('tick', '2026-02-02 00:00Z', '2026-02-02 00:00Z')) b;
@@ -199,22 +208,43 @@ UPDATE pawl.schedule SET timezone = 'Europe/Atlantis' WHERE schedule_name = 'tic
 SELECT pawl.fire_schedules('2026-09-01 00:05Z');
 SELECT schedule, paused, paused_by, paused_reason, next_at, fired FROM pawl.schedules ORDER BY 1;
 SELECT pawl.alter_schedule('tick', timezone => 'UTC'), pawl.resume_schedule('tick');
+-- A row that could not be made any more.
+UPDATE pawl.schedule SET catch_up = '10000 years' WHERE schedule_name = 'tick';
+UPDATE pawl.schedule SET next_at = '2026-09-01 00:06Z';
+SELECT pawl.fire_schedules('2026-09-01 00:06Z');
+SELECT schedule, paused, paused_by, paused_reason, next_at, fired FROM pawl.schedules ORDER BY 1;
+SELECT pawl.alter_schedule('tick', jitter => '1 s');
+SELECT pawl.alter_schedule('tick', catch_up => '1 hour'), pawl.resume_schedule('tick');
 -- The server's own trouble is raised, and all of it done again later.
 CREATE FUNCTION public.full_disk() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING ERRCODE = 'disk_full', MESSAGE = 'no space'; END $$;
 CREATE TRIGGER full_disk BEFORE INSERT ON pawl.workflow FOR EACH ROW EXECUTE FUNCTION public.full_disk();
-SELECT pawl.fire_schedules('2026-09-01 00:06Z');
+SELECT pawl.fire_schedules('2026-09-01 00:07Z');
 \echo :LAST_ERROR_SQLSTATE
 DROP TRIGGER full_disk ON pawl.workflow;
 DROP FUNCTION public.full_disk();
-SELECT pawl.fire_schedules('2026-09-01 00:06Z');
+SELECT pawl.fire_schedules('2026-09-01 00:07Z');
 SELECT schedule, next_at, fired, missed FROM pawl.schedules WHERE schedule = 'tock';
 SELECT pawl.drop_schedule('tick'), pawl.drop_schedule('tock'), pg_temp.finish();
+
+-- What is behind keeps nothing waiting that is on time.
+SELECT count(*) FROM (SELECT pawl.create_schedule('behind-' || i, '* * * * *', 'ship', overlap => 'allow', catch_up => '1 day') FROM generate_series(1, 49) i) c;
+SELECT pawl.create_schedule('on-time', '* * * * *', 'ship', overlap => 'allow', catch_up => '0');
+UPDATE pawl.schedule SET next_at = CASE schedule_name WHEN 'on-time' THEN '2026-09-01Z' ELSE '2026-08-31Z' END::timestamptz;
+SELECT pawl.fire_schedules('2026-09-01Z');
+SELECT schedule ~ 'behind' AS behind, fired, missed, max(next_at), count(*) FROM pawl.schedules GROUP BY 1, 2, 3;
+SELECT pg_temp.finish();
+DELETE FROM pawl.schedule;
 
 -- More schedules at one instant than a batch has room for.
 SELECT count(*) FROM (SELECT pawl.create_schedule('many-' || i, '@daily', 'ship') FROM generate_series(1, 1200) i) c;
 UPDATE pawl.schedule SET next_at = '2026-09-01Z';
 SELECT pawl.fire_schedules('2026-09-01Z'), pawl.fire_schedules('2026-09-01Z');
 SELECT fired, count(*) FROM pawl.schedules GROUP BY 1;
+-- The latest first.
+UPDATE pawl.schedule SET next_at = CASE schedule_name WHEN 'many-7' THEN '2026-09-01Z' ELSE '2026-08-31Z' END::timestamptz, overlap = 'allow', catch_up = '2 days', fired = 0;
+SELECT pg_temp.finish();
+SELECT pawl.fire_schedules('2026-09-01Z');
+SELECT fired, max(schedule) FILTER (WHERE schedule = 'many-7') AS on_time, count(*) FROM pawl.schedules GROUP BY 1;
 SELECT pg_temp.finish();
 DELETE FROM pawl.schedule;
 
