@@ -102,16 +102,16 @@ BEGIN
         SELECT s.workflow_name, s.workflow_version, w.queues FROM pawl.live_workers() w CROSS JOIN pawl.sql_handler s),
     kinds AS MATERIALIZED (
         SELECT k.*, coalesce(q.queue_name, 'default') AS queue,
-            -- Who can run it: nobody, somebody of another version, somebody for other queues, somebody.
-            CASE WHEN NOT EXISTS (SELECT FROM offered o WHERE o.workflow_name = k.workflow_name) THEN 'missing'
-                WHEN k.workflow_version IS NOT NULL AND NOT EXISTS (SELECT FROM offered o WHERE o.workflow_name = k.workflow_name
-                    AND (o.workflow_version = k.workflow_version OR (NOT k.pinned AND o.workflow_version > k.workflow_version))) THEN 'stranded'
-                WHEN NOT EXISTS (SELECT FROM offered o WHERE o.workflow_name = k.workflow_name
-                    AND (o.queues IS NULL OR coalesce(q.queue_name, 'default') = ANY (o.queues))) THEN 'unserved'
-                ELSE 'served' END AS state
+            -- Who can run it: somebody; otherwise nobody at all, nobody in its version, or somebody for other queues.
+            CASE WHEN o.served THEN 'served' WHEN o.fits THEN 'unserved' WHEN o.fits IS NULL THEN 'missing' ELSE 'stranded' END AS state
         FROM (SELECT s.workflow_name, s.workflow_version, s.pinned, s.queue_id, count(*) AS n, min(s.ready_at) AS oldest
             FROM seen s GROUP BY s.workflow_name, s.workflow_version, s.pinned, s.queue_id) k
         LEFT JOIN pawl.queue q ON q.queue_id = k.queue_id
+        CROSS JOIN LATERAL (
+            SELECT bool_or(f.fits) AS fits, bool_or(f.fits AND (o.queues IS NULL OR coalesce(q.queue_name, 'default') = ANY (o.queues))) AS served
+            FROM offered o CROSS JOIN LATERAL (SELECT k.workflow_version IS NULL OR o.workflow_version = k.workflow_version
+                OR (NOT k.pinned AND o.workflow_version > k.workflow_version) AS fits) f
+            WHERE o.workflow_name = k.workflow_name) o
         -- Without any worker nothing is offered, and that is a finding of its own.
         WHERE EXISTS (SELECT FROM pawl.live_workers()))
     SELECT 'error', 'missing_handler', k.workflow_name,
@@ -130,7 +130,7 @@ BEGIN
     FROM kinds k WHERE k.state = 'stranded' GROUP BY k.workflow_name, k.workflow_version, k.pinned
     UNION ALL
     SELECT 'error', 'unserved_queue', k.queue,
-        format('%s in queue "%s" cannot run: no live worker that has the handler serves that queue',
+        format('%s in queue "%s" cannot run: no live worker that has their handler, in their version, serves that queue',
             pawl.count_of(sum(k.n)::bigint, 'unfinished workflow'), k.queue),
         format('Add %s to PAWL_QUEUE in /etc/pawl/NAME.env, and: systemctl restart pawld@NAME', k.queue)
     FROM kinds k WHERE k.state = 'unserved' GROUP BY k.queue
@@ -189,6 +189,20 @@ BEGIN
             JOIN pawl.workflow w ON w.workflow_key = r.workflow_key
         WHERE r.since < now - interval '1 hour'
         GROUP BY w.workflow_name, r.step_name) l;
+
+    RETURN QUERY SELECT 'warning', 'long_run', l.workflow_name,
+        format('%s named "%s" ran for over an hour and recorded no step in the last, first "%s": a handler hangs, or one step takes that long',
+            pawl.count_of(l.n, 'workflow'), l.workflow_name, l.first),
+        format('SELECT pawl.explain_workflow(%L);  -- says which worker runs it; if it hangs: systemctl restart pawld@NAME', l.first)
+    FROM (
+        SELECT w.workflow_name, count(*) AS n, (array_agg(w.workflow_id ORDER BY w.claimed_at))[1] AS first
+        FROM (SELECT * FROM pawl.workflow ORDER BY created_at LIMIT 50000) w
+        WHERE w.claimed_at < now - interval '1 hour' AND w.claimed_by = ANY (ARRAY(SELECT l.worker_id FROM pawl.live_workers() l))
+            -- What waits, is tried again or should be cancelled is known to.
+            AND w.cancel_requested_at IS NULL AND NOT EXISTS (SELECT FROM pawl.cancel_request r WHERE r.workflow_key = w.workflow_key LIMIT 1)
+            AND NOT EXISTS (SELECT FROM pawl.workflow_step s WHERE s.workflow_key = w.workflow_key
+                AND (s.status IN ('waiting', 'retrying') OR s.completed_at > now - interval '1 hour') LIMIT 1)
+        GROUP BY w.workflow_name) l;
 
     RETURN QUERY SELECT 'warning', 'suspects', w.workflow_name,
         format('two crashes of workers in a row met %s named "%s", "%s" among them: each waits to run alone',

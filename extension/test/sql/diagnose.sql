@@ -55,6 +55,15 @@ SELECT * FROM pg_temp.found;
 UPDATE pawl.queue SET paused_at = now() - interval '2 hours';
 SELECT * FROM pg_temp.found;
 DELETE FROM pawl.workflow WHERE workflow_id <> 'w1';
+-- One worker has the version, another serves the queue.
+UPDATE pawl.queue SET paused_at = NULL;
+SELECT pg_temp.worker('beta', 'pawl_test_daemon', '{ship}', '{1}', '{docks}') \g /dev/null
+UPDATE pawl.worker SET queues = '{default,ovens}' WHERE worker_name = 'alpha';
+SELECT pg_temp.workflow('both', 'ship', queue => -1, version => 1, pinned => true, age => '3 hours') \g /dev/null
+SELECT * FROM pg_temp.found;
+DELETE FROM pawl.worker WHERE worker_name = 'beta';
+UPDATE pawl.worker SET queues = NULL;
+DELETE FROM pawl.workflow WHERE workflow_id <> 'w1';
 TRUNCATE pawl.queue;
 
 -- Schedules: paused, late, refused, missed, without a handler.
@@ -69,8 +78,15 @@ DELETE FROM pawl.schedule WHERE schedule_name <> 'sound';
 
 -- Work that is stuck.
 SELECT pg_temp.workflow('c1', 'ship', age => '2 days'), pg_temp.workflow('c2', 'ship', age => '2 days'), pg_temp.workflow('r1', 'ship'),
-    pg_temp.workflow('s1', 'ship') \g /dev/null
-UPDATE pawl.workflow SET claimed_by = md5('alpha')::uuid, started_at = created_at, status = 'running' WHERE workflow_id IN ('c1', 'c2');
+    pg_temp.workflow('s1', 'ship'), pg_temp.workflow('hangs', 'ship', age => '2 days'), pg_temp.workflow('goes', 'ship', age => '2 days'),
+    pg_temp.workflow('rests', 'ship', age => '2 days'), pg_temp.workflow('young', 'ship', age => '2 days') \g /dev/null
+UPDATE pawl.workflow SET claimed_by = md5('alpha')::uuid, started_at = created_at, status = 'running',
+    claimed_at = now() - CASE workflow_id WHEN 'young' THEN interval '50 minutes' ELSE '70 minutes' END
+    WHERE workflow_id IN ('c1', 'c2', 'hangs', 'goes', 'rests', 'young');
+INSERT INTO pawl.workflow_step (workflow_key, epoch, step_number, step_name, kind, status, completed_at)
+    SELECT workflow_key, 1, 1, 'done', 'step', CASE workflow_id WHEN 'rests' THEN 'waiting' ELSE 'succeeded' END,
+        CASE workflow_id WHEN 'goes' THEN now() - interval '50 minutes' WHEN 'hangs' THEN now() - interval '61 minutes' END
+    FROM pawl.workflow WHERE workflow_id IN ('hangs', 'goes', 'rests');
 UPDATE pawl.workflow SET cancel_requested_at = now() - interval '3 hours' WHERE workflow_id = 'c1';
 INSERT INTO pawl.cancel_request (workflow_key, requested_at, cancel_reason, cancelled_by)
     SELECT workflow_key, now() - interval '2 hours', 'request', 'ada' FROM pawl.workflow WHERE workflow_id = 'c2';
