@@ -206,7 +206,10 @@ BEGIN
             pawl.count_of(it.crashes, 'time'));
     END IF;
     SELECT count(*), sum(greatest(w.concurrency - w.running, 0)) INTO workers, room FROM pawl.live_workers() w
-        WHERE (w.queues IS NULL OR queue = ANY (w.queues)) AND w.status = 'running';
+        WHERE (w.queues IS NULL OR queue = ANY (w.queues)) AND w.status = 'running' AND EXISTS (
+            SELECT FROM (SELECT h.workflow_version FROM pawl.worker_handler h WHERE h.worker_id = w.worker_id AND h.workflow_name = it.workflow_name
+                UNION ALL SELECT s.workflow_version FROM pawl.sql_handler s WHERE s.workflow_name = it.workflow_name) o
+            WHERE it.workflow_version IS NULL OR o.workflow_version = it.workflow_version OR (NOT it.pinned AND o.workflow_version > it.workflow_version));
     IF workers = 0 THEN
         RETURN 'the workers that could run it are shutting down, and take nothing new: systemctl start pawld@NAME.';
     END IF;
@@ -222,8 +225,8 @@ BEGIN
         SELECT FROM pawl.workflow w WHERE w.queue_id = it.queue_id AND w.partition_key IS NOT DISTINCT FROM it.partition_key AND w.ready_key IS NOT NULL
             AND w.claimed_by IS NULL AND (w.rank < it.rank OR (w.rank = it.rank AND w.ready_key < it.ready_key)) LIMIT 10000) a;
     RETURN format('%s, and %s%s of queue "%s" %s before it: start more workers, or raise PAWL_CONCURRENCY.',
-        CASE workers WHEN 1 THEN 'the worker that serves its queue runs as many workflows as it may'
-            ELSE 'all ' || workers || ' workers that serve its queue run as many workflows as they may' END,
+        CASE workers WHEN 1 THEN 'the worker that could run it runs as many workflows as it may'
+            ELSE 'all ' || workers || ' workers that could run it run as many workflows as they may' END,
         CASE ahead WHEN 10000 THEN 'at least ' ELSE '' END, ahead, queue, CASE ahead WHEN 1 THEN 'comes' ELSE 'come' END);
 END $$;
 REVOKE ALL ON FUNCTION pawl.explain_workers(pawl.workflow, text) FROM PUBLIC;

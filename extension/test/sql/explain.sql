@@ -57,6 +57,11 @@ ROLLBACK;
 SELECT explain('tenant-3');
 UPDATE pawl.worker SET running = 3;
 SELECT explain('tenant-3');
+-- Another has room, and not its handler.
+INSERT INTO pawl.worker (worker_id, pid, protocol, concurrency, status, worker_name, hostname, version, role_name)
+    VALUES (gen_random_uuid(), 9, 1, 10, 'running', 'other', 'h', '1', 'x');
+SELECT explain('tenant-3');
+DELETE FROM pawl.worker WHERE worker_name = 'other';
 UPDATE pawl.workflow SET rank = rank + 2 WHERE workflow_id = 'tenant-3';
 SELECT explain('tenant-3');
 UPDATE pawl.worker SET status = 'draining', running = 0;
