@@ -71,14 +71,6 @@ package final class TestConnection {
         guard sent == 1 else { throw TestFailure("\(String(cString: PQerrorMessage(connection))): \(sql)") }
     }
 
-    /// Whether the statement that `start` sent is still running.
-    package var isBusy: Bool {
-        get throws {
-            guard PQconsumeInput(connection) == 1 else { throw TestFailure(String(cString: PQerrorMessage(connection))) }
-            return PQisBusy(connection) == 1
-        }
-    }
-
     /// Waits for the statement that `start` sent.
     @discardableResult
     package func finish() throws -> TestRows {
