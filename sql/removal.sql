@@ -154,24 +154,32 @@ REVOKE ALL ON FUNCTION pawl.redaction_holder(bigint[]) FROM PUBLIC;
 COMMENT ON FUNCTION pawl.redaction_holder(bigint[]) IS 'Internal: an unfinished workflow that needs the payloads of one of these; NULL: none does.';
 
 CREATE FUNCTION pawl.redact_workflows(workflow_ids text[]) RETURNS SETOF text LANGUAGE plpgsql SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp AS $$
+SET search_path = pg_catalog, pg_temp SET jit = off SET enable_seqscan = off AS $$
 #variable_conflict use_column
 DECLARE
     ids text[];
     keys bigint[];
-    own_key bigint;
-    family bigint[];
-    redacted bigint[];
+    locked bigint[];
+    one record;
+    redacted bigint[] := '{}';
 BEGIN
     SELECT array_agg(f.workflow_id), array_agg(f.workflow_key) INTO ids, keys FROM pawl.find_operable(workflow_ids, NULL) f;
-    FOREACH own_key IN ARRAY coalesce(keys, '{}') LOOP
-        family := pawl.family_of(own_key);
-        -- By a later snapshot than the locks: nobody resumes what is locked, and what has ended starts no child. One that was started, and ended, since
-        -- the first look is not locked.
-        PERFORM FROM pawl.lock_ended(family);
-        CONTINUE WHEN pawl.redaction_holder(family) IS NOT NULL OR cardinality(pawl.family_of(own_key)) <> cardinality(family);
-        PERFORM pawl.redact_ended(family);
-        redacted := redacted || own_key;
+    -- All families at once: one after the other, two calls could wait for each other.
+    locked := ARRAY(SELECT l.workflow_key FROM pawl.lock_ended(ARRAY(SELECT unnest(pawl.family_of(k)) FROM unnest(keys) k)) l);
+    -- By a later snapshot than the locks: nobody resumes what is locked, and what has ended starts no child. What was started, and ended, since the
+    -- first look is not locked.
+    FOR one IN
+        SELECT f.workflow_id, array_agg(f.member) AS family
+        FROM (SELECT g.workflow_id, g.workflow_key, unnest(pawl.family_of(g.workflow_key)) AS member FROM unnest(ids, keys) g (workflow_id, workflow_key)) f
+        GROUP BY f.workflow_key, f.workflow_id
+        HAVING bool_and(f.member IN (SELECT unnest(locked)) AND f.member NOT IN (SELECT h.workflow_key FROM pawl.find_holders(locked) h))
+        ORDER BY f.workflow_key
+    LOOP
+        -- Whoever was asked for has an entry in the audit at the end, and the rest of the family one here.
+        PERFORM pawl.redact_ended(one.family), pawl.record_action('redact_workflow', 'workflow', ARRAY(SELECT h.workflow_id FROM pawl.workflow_history h
+                WHERE h.workflow_key = ANY (ARRAY(SELECT unnest(one.family) EXCEPT SELECT unnest(keys || redacted))) ORDER BY h.workflow_key),
+            NULL, jsonb_build_object('with', one.workflow_id));
+        redacted := redacted || one.family;
     END LOOP;
     RETURN QUERY SELECT pawl.record_workflows('redact_workflow', ids, keys, redacted, NULL);
 END $$;
@@ -188,8 +196,8 @@ BEGIN
     IF EXISTS (SELECT FROM pawl.redact_workflows(ARRAY[redact_workflow.workflow_id])) THEN
         RETURN true;
     END IF;
-    PERFORM pawl.refuse_held(redact_workflow.workflow_id, pawl.redaction_holder(pawl.family_of(f.workflow_key)), 'redacted')
-        FROM pawl.find_workflows(ARRAY[redact_workflow.workflow_id]) f;
+    PERFORM pawl.refuse_held(redact_workflow.workflow_id, h, 'redacted')
+        FROM pawl.find_workflows(ARRAY[redact_workflow.workflow_id]) f, pawl.redaction_holder(pawl.family_of(f.workflow_key)) h WHERE h IS NOT NULL;
     RETURN false;
 END $$;
 REVOKE ALL ON FUNCTION pawl.redact_workflow(text) FROM PUBLIC;
@@ -198,5 +206,7 @@ COMMENT ON FUNCTION pawl.redact_workflow(text) IS
 events and streams, outputs of steps, and of errors the message, detail and cause. Where there was a value it reads {"redacted": true}. Ids, names, times,
 statuses and codes stay. It can be deleted, and not run again: resuming, rewinding and forking it is PW011. True: it is done; false: somebody else was
 at it, call it again. Vacuum frees what the values took; write-ahead log and backups keep them. What its parent and its forks recorded is theirs.
+pawl.audit has an entry for each of them (detail.with: the one that was asked for), and keeps the reasons that were given for what was done to them. A
+message that was sent to one before it ended, and committed only after this, can still be read: redacting once more takes it too.
 workflow_id: PW010 if there is none. PW011 if it, one of its children or of theirs, or its parent has not ended, or somebody waits for one of them.
 Errors: PW006 for a role whose access is narrowed to something else.';

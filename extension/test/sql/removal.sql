@@ -89,7 +89,9 @@ SELECT * FROM pg_temp.left_of(ARRAY[:stranger]) WHERE left_of > 0;
 -- Redacting: nothing that was said is left in any table, of the workflow, its children and theirs; what is left is the record.
 CREATE FUNCTION pg_temp.secrets() RETURNS TABLE (relation text, secrets bigint) LANGUAGE plpgsql AS $$
 BEGIN
-    FOR relation IN SELECT l.relation FROM pg_temp.left_of('{}') l LOOP
+    FOR relation IN SELECT c.relname FROM pg_class c
+        WHERE c.relnamespace = 'pawl'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition ORDER BY 1
+    LOOP
         EXECUTE format('SELECT count(*) FROM pawl.%I t WHERE t::text LIKE ''%%secret%%''', relation) INTO secrets;
         IF secrets > 0 THEN
             RETURN NEXT;
@@ -127,11 +129,17 @@ SELECT * FROM pawl.redact_workflows('{root,root/a,other}') AS redacted;
 SELECT pg_temp.finish('root/a/b');
 SELECT * FROM pg_temp.secrets();
 SELECT pawl.redact_workflow('root');
+-- Why it was cancelled is the audit's to keep.
 SELECT * FROM pg_temp.secrets();
 SELECT workflow_id, status, status_reason, input, output, error, progress, headers, attributes FROM pawl.workflows WHERE workflow_id LIKE 'root%' ORDER BY 1;
 SELECT step_name, step_number, kind, status, output, error, waits_for FROM pawl.workflow_steps WHERE workflow_id = 'root' ORDER BY step_number;
 SELECT message FROM pawl.messages WHERE workflow_id = 'root' UNION ALL SELECT value FROM pawl.events WHERE workflow_id = 'root'
     UNION ALL SELECT value FROM pawl.stream_entries WHERE workflow_id = 'root';
+-- A message that was sent before the end, and committed only now: redacted by doing it again.
+INSERT INTO pawl.message (workflow_key, topic, sent_by, message) VALUES (pg_temp.key('root/a/b'), 'late', 'somebody', '"secret"');
+SELECT * FROM pg_temp.secrets();
+SELECT pawl.redact_workflow('root');
+SELECT * FROM pg_temp.secrets();
 -- It does not run again; it can be redacted again, and deleted.
 SELECT pawl.resume_workflow('root');
 \echo :LAST_ERROR_SQLSTATE
