@@ -38,24 +38,61 @@ $$;
 REVOKE ALL ON FUNCTION pawl.access_routines() FROM PUBLIC;
 COMMENT ON FUNCTION pawl.access_routines() IS 'Internal: the functions and procedures that each access reaches.';
 
+-- Rules name roles, because a dump restores them under other oids. So they stay when a role is dropped, and another one of its name must not have what
+-- that one had: it never was granted the schema, as whoever has a rule was (DROP OWNED takes that back, DROP ROLE fails before).
+CREATE FUNCTION pawl.has_grants(role oid) RETURNS boolean LANGUAGE sql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+    SELECT EXISTS (SELECT FROM pg_namespace n, aclexplode(n.nspacl) x WHERE n.nspname = 'pawl' AND x.grantee = $1)
+$$;
+REVOKE ALL ON FUNCTION pawl.has_grants(oid) FROM PUBLIC;
+COMMENT ON FUNCTION pawl.has_grants(oid) IS 'Internal: whether the rules under the name of a role are its own.';
+
+CREATE FUNCTION pawl.access_rules_of(role oid) RETURNS TABLE (access text, workflow_name text, queue_name text, in_force boolean) LANGUAGE sql STABLE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT r.access, r.workflow_name, r.queue_name, pawl.has_grants(a.oid) FROM pawl.access_rule r JOIN pg_roles a ON a.rolname = r.role_name
+        WHERE pg_has_role($1, a.oid, 'USAGE')
+$$;
+REVOKE ALL ON FUNCTION pawl.access_rules_of(oid) FROM PUBLIC;
+COMMENT ON FUNCTION pawl.access_rules_of(oid) IS
+'Internal: the rules of a role and of those that it is a member of. in_force: false for those of a dropped role of that name; they allow nothing.';
+
+CREATE FUNCTION pawl.forget_lost_access(role name) RETURNS void LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    DELETE FROM pawl.access_rule r USING pg_roles a
+        WHERE r.role_name = forget_lost_access.role AND a.rolname = r.role_name AND NOT pawl.has_grants(a.oid);
+    IF FOUND THEN
+        RAISE NOTICE USING MESSAGE = format('role %I has lost what it, or a role of its name, was granted before: that is forgotten', role);
+    END IF;
+END $$;
+REVOKE ALL ON FUNCTION pawl.forget_lost_access(name) FROM PUBLIC;
+COMMENT ON FUNCTION pawl.forget_lost_access(name) IS 'Internal: deletes the rules that a role has not from its own grants.';
+
 CREATE FUNCTION pawl.check_narrowing(access text, workflow_names text[], queue_ids integer[]) RETURNS void LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
     me CONSTANT text := pawl.outer_user();
-    rules pawl.access_rule[];
+    superuser boolean;
+    any_rule boolean;
+    wide boolean;
+    names text[];       -- of the rules that are narrowed
+    queues text[];
     refused record;
 BEGIN
     -- EXECUTE is the base; a role whose rules are all narrowed reaches only what one of them matches.
-    SELECT array_agg(r) INTO rules FROM pawl.access_rule r JOIN pg_roles a ON a.rolname = r.role_name
-        WHERE r.access = check_narrowing.access AND pg_has_role(me, a.oid, 'USAGE');
-    IF rules IS NULL OR EXISTS (SELECT FROM unnest(rules) r WHERE r.workflow_name IS NULL AND r.queue_name IS NULL)
-        OR (SELECT a.rolsuper FROM pg_roles a WHERE a.rolname = me) THEN
+    SELECT bool_or(a.rolsuper), coalesce(bool_or(r.access IS NOT NULL), false),
+            coalesce(bool_or(r.in_force AND r.workflow_name IS NULL AND r.queue_name IS NULL), false),
+            array_agg(r.workflow_name) FILTER (WHERE r.in_force), array_agg(r.queue_name) FILTER (WHERE r.in_force)
+        INTO superuser, any_rule, wide, names, queues
+        FROM pg_roles a LEFT JOIN LATERAL pawl.access_rules_of(a.oid) r ON r.access = check_narrowing.access WHERE a.rolname = me;
+    IF superuser OR wide OR NOT any_rule THEN
         RETURN;
     END IF;
     SELECT o.workflow_name, coalesce(q.queue_name, 'default') AS queue INTO refused
         FROM unnest(workflow_names, queue_ids) o (workflow_name, queue_id) LEFT JOIN pawl.queue q ON q.queue_id = o.queue_id
-        WHERE NOT EXISTS (SELECT FROM unnest(rules) r WHERE (r.workflow_name IS NULL OR r.workflow_name = o.workflow_name)
+        WHERE NOT EXISTS (SELECT FROM unnest(names, queues) r (workflow_name, queue_name) WHERE (r.workflow_name IS NULL OR r.workflow_name = o.workflow_name)
             AND (r.queue_name IS NULL OR r.queue_name = coalesce(q.queue_name, 'default')))
         ORDER BY o.workflow_name LIMIT 1;
     IF FOUND THEN
@@ -148,6 +185,7 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'PW005', MESSAGE = format('queue "%s" does not exist', grant_access.queue),
             HINT = format('Make it with: SELECT pawl.create_queue(%L);', grant_access.queue);
     END IF;
+    PERFORM pawl.forget_lost_access(grant_access.role);
     INSERT INTO pawl.access_rule (role_name, access, workflow_name, queue_name)
         VALUES (grant_access.role, grant_access.access, grant_access.workflow_name, grant_access.queue) ON CONFLICT DO NOTHING;
     IF FOUND THEN
@@ -163,13 +201,15 @@ access: enqueue (start workflows, also by triggers) | send (messages) | observe 
 inspect (the views with payloads) | operate (cancelling, resuming and moving workflows; queues, schedules, SQL handlers,
 releasing a restored copy) | work (the worker protocol, and nothing else).
 workflow_name, queue: narrow enqueue, send and operate to one workflow name, one queue, or both; each call adds a rule, and one that matches is enough.
-What is not about one workflow, like create_queue, needs operate without a narrowing.';
+What is not about one workflow, like create_queue, needs operate without a narrowing.
+They end when the role is dropped, or what it was granted (DROP OWNED): another role of its name has none of them.';
 
 CREATE FUNCTION pawl.revoke_access(role name, access text, workflow_name text DEFAULT NULL, queue text DEFAULT NULL) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
     PERFORM pawl.check_access(revoke_access.role, revoke_access.access, revoke_access.workflow_name, revoke_access.queue);
+    PERFORM pawl.forget_lost_access(revoke_access.role);
     DELETE FROM pawl.access_rule r WHERE r.role_name = revoke_access.role AND r.access = revoke_access.access
         AND (revoke_access.workflow_name IS NULL OR r.workflow_name = revoke_access.workflow_name)
         AND (revoke_access.queue IS NULL OR r.queue_name = revoke_access.queue);

@@ -75,6 +75,7 @@ pawl_init_cache(void)
 	CacheRegisterRelcacheCallback(relation_changed, (Datum) 0);
 	CacheRegisterSyscacheCallback(AUTHMEMROLEMEM, roles_changed, (Datum) 0);
 	CacheRegisterSyscacheCallback(AUTHOID, roles_changed, (Datum) 0);
+	CacheRegisterSyscacheCallback(NAMESPACEOID, roles_changed, (Datum) 0);	/* what pawl.has_grants reads */
 }
 
 static HTAB *
@@ -217,11 +218,9 @@ pawl_may_enqueue(Oid role, const char *workflow_name, int32 queue_id, const char
 	values[2] = CStringGetTextDatum(queue);
 	before = generation;
 	if (!look_up(&plan,
-				 "SELECT coalesce(pg_catalog.bool_or((r.workflow_name IS NULL OR r.workflow_name OPERATOR(pg_catalog.=) $2)"
+				 "SELECT coalesce(pg_catalog.bool_or(r.in_force AND (r.workflow_name IS NULL OR r.workflow_name OPERATOR(pg_catalog.=) $2)"
 				 " AND (r.queue_name IS NULL OR r.queue_name OPERATOR(pg_catalog.=) $3)), true)"
-				 " FROM pawl.access_rule r, pg_catalog.pg_roles a"
-				 " WHERE r.access OPERATOR(pg_catalog.=) 'enqueue' AND a.rolname OPERATOR(pg_catalog.=) r.role_name"
-				 " AND pg_catalog.pg_has_role($1, a.oid, 'USAGE')", 3, ((Oid[]) {OIDOID, TEXTOID, TEXTOID}), values, &found, &isnull))
+				 " FROM pawl.access_rules_of($1) r WHERE r.access OPERATOR(pg_catalog.=) 'enqueue'", 3, ((Oid[]) {OIDOID, TEXTOID, TEXTOID}), values, &found, &isnull))
 		elog(ERROR, "could not read the access rules");
 	allowed = DatumGetBool(found);
 	if (before == generation)
@@ -313,9 +312,8 @@ pawl_may_inspect(void)
 	if (superuser_arg(role))
 		return true;
 	if (!look_up(&plan,
-				 "SELECT EXISTS (SELECT FROM pawl.access_rule r, pg_catalog.pg_roles a"
-				 " WHERE r.access OPERATOR(pg_catalog.=) 'inspect' AND a.rolname OPERATOR(pg_catalog.=) r.role_name"
-				 " AND pg_catalog.pg_has_role($1, a.oid, 'USAGE')) OR EXISTS (SELECT FROM pg_catalog.pg_namespace n"
+				 "SELECT EXISTS (SELECT FROM pawl.access_rules_of($1) r WHERE r.access OPERATOR(pg_catalog.=) 'inspect' AND r.in_force)"
+				 " OR EXISTS (SELECT FROM pg_catalog.pg_namespace n"
 				 " WHERE n.nspname OPERATOR(pg_catalog.=) 'pawl' AND pg_catalog.pg_has_role($1, n.nspowner, 'USAGE'))",
 				 1, ((Oid[]) {OIDOID}), values, &found, &isnull))
 		elog(ERROR, "could not read the access rules");

@@ -80,6 +80,49 @@ SELECT pawl.revoke_access('pawl_test_app', 'send');
 SELECT pawl.revoke_access('pawl_test_app', 'enqueue');
 SELECT * FROM pg_temp.may('pawl_test_app');
 
+-- Grants end with their role, though pawl remembers them by its name: another one of that name has none of them.
+CREATE ROLE pawl_test_bob;
+SELECT pawl.grant_access('pawl_test_bob', a) FROM unnest('{enqueue,inspect,operate}'::text[]) a;
+DROP OWNED BY pawl_test_bob;
+DROP ROLE pawl_test_bob;
+CREATE ROLE pawl_test_bob;
+-- What it has as a member of another role is not widened.
+SELECT pawl.grant_access('pawl_test_app', 'enqueue', workflow_name => 'bill'), pawl.grant_access('pawl_test_app', 'operate', workflow_name => 'bill');
+GRANT pawl_test_app, pawl_test_eye TO pawl_test_bob;
+SET ROLE pawl_test_bob;
+SELECT workflow_id, input FROM pawl.workflows WHERE workflow_id = 'secret';
+SELECT pawl.enqueue_workflow('ship');
+\echo :LAST_ERROR_SQLSTATE
+SELECT pawl.cancel_workflow('secret');
+\echo :LAST_ERROR_SQLSTATE
+SELECT pawl.enqueue_workflow('bill', workflow_id => 'bill'), pawl.cancel_workflow('bill');
+RESET ROLE;
+REVOKE pawl_test_app, pawl_test_eye FROM pawl_test_bob;
+-- Nor is what it is granted itself.
+SELECT pawl.grant_access('pawl_test_bob', 'operate', workflow_name => 'bill'), pawl.grant_access('pawl_test_bob', 'observe');
+SELECT access, workflow_name FROM pawl.access_rule WHERE role_name = 'pawl_test_bob' ORDER BY 1;
+SET ROLE pawl_test_bob;
+SELECT workflow_id, input FROM pawl.workflows WHERE workflow_id = 'secret';
+SELECT pawl.cancel_workflow('secret');
+\echo :LAST_ERROR_SQLSTATE
+RESET ROLE;
+-- What a session has found out before it forgets when they are taken back.
+SELECT pawl.grant_access('pawl_test_bob', 'enqueue');
+GRANT pawl_test_app TO pawl_test_bob;
+SET ROLE pawl_test_bob;
+SELECT pawl.enqueue_workflow('ship', workflow_id => 'ship');
+RESET ROLE;
+DROP OWNED BY pawl_test_bob;
+SET ROLE pawl_test_bob;
+SELECT pawl.enqueue_workflow('ship', workflow_id => 'ship');
+\echo :LAST_ERROR_SQLSTATE
+RESET ROLE;
+-- Taking one back does not give back the others.
+SELECT pawl.revoke_access('pawl_test_bob', 'observe');
+SELECT count(*) FROM pawl.access_rule WHERE role_name = 'pawl_test_bob';
+SELECT pawl.revoke_access('pawl_test_app', 'enqueue'), pawl.revoke_access('pawl_test_app', 'operate');
+DROP ROLE pawl_test_bob;
+
 -- Bad arguments.
 SELECT pawl.grant_access('pawl_test_nobody', 'work');
 \echo :LAST_ERROR_SQLSTATE
