@@ -289,9 +289,8 @@ END $$;
 REVOKE ALL ON FUNCTION pawl.lock_ended(bigint[]) FROM PUBLIC;
 COMMENT ON FUNCTION pawl.lock_ended(bigint[]) IS 'Internal: those of these workflows that have ended, by their keys and locked.';
 
--- From the history back among the unfinished ones, under its key: so its steps, messages and children are still its own. The caller has locked it,
--- and deleted the steps that are to run again.
-CREATE FUNCTION pawl.reopen_workflow(ended pawl.workflow_history, workflow_version integer, verb text) RETURNS void LANGUAGE plpgsql SECURITY DEFINER
+-- From the history back among the unfinished ones, under its key: so its steps, messages and children are still its own. The caller has locked it.
+CREATE FUNCTION pawl.reopen_workflow(ended pawl.workflow_history, workflow_version integer, verb text) RETURNS boolean LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp SET jit = off SET enable_seqscan = off AS $$
 #variable_conflict use_column
 DECLARE
@@ -301,7 +300,12 @@ DECLARE
     rank CONSTANT bigint := 2 * ended.priority::bigint + CASE WHEN ended.started_at IS NULL THEN 1 ELSE 0 END;
     holder text;
 BEGIN
-    PERFORM pawl.refuse_redacted(ended.workflow_id, ended.redacted_at, verb), pawl.check_queue_is_there(ended.workflow_id, ended.queue_id);
+    IF ended.redacted_at IS NOT NULL OR NOT pawl.queue_is_there(ended.queue_id) THEN
+        IF verb IS NOT NULL THEN
+            PERFORM pawl.refuse_redacted(ended.workflow_id, ended.redacted_at, verb), pawl.check_queue_is_there(ended.workflow_id, ended.queue_id);
+        END IF;
+        RETURN false;
+    END IF;
     -- The epoch stays: the next claim gets a higher one than any fence there is.
     INSERT INTO pawl.workflow (workflow_key, ready_key, rank, parent_key, created_at, run_at, started_at, scheduled_at, epoch, queue_id, priority,
         workflow_version, recoveries, pinned, detached, status, workflow_id, workflow_name, partition_key, deduplication_id, forked_from,
@@ -314,6 +318,10 @@ BEGIN
     -- The index knows of those that are yet to start, and this row is among them until it is claimed.
     IF NOT FOUND OR EXISTS (SELECT FROM pawl.workflow w WHERE w.queue_id = ended.queue_id AND w.deduplication_id = ended.deduplication_id
             AND w.workflow_key <> ended.workflow_key) THEN
+        IF verb IS NULL THEN
+            DELETE FROM pawl.workflow w WHERE w.workflow_key = ended.workflow_key;
+            RETURN false;
+        END IF;
         SELECT w.workflow_id INTO holder FROM pawl.workflow w
             WHERE w.queue_id = ended.queue_id AND w.deduplication_id = ended.deduplication_id AND w.workflow_key <> ended.workflow_key LIMIT 1;
         RAISE EXCEPTION USING ERRCODE = 'PW002', MESSAGE = format('workflow "%s" cannot be %s', ended.workflow_id, verb),
@@ -325,17 +333,25 @@ BEGIN
     DELETE FROM pawl.payload p WHERE p.workflow_key = ended.workflow_key AND p.name = 'output';
     -- A cancellation that came after its end was of the run that it had.
     DELETE FROM pawl.cancel_request r WHERE r.workflow_key = ended.workflow_key;
-    -- What it waits for of others tells it again: its end had taken that back.
+    PERFORM pawl.mark_ready(ended.queue_id, rank, ready, ended.workflow_name, version, ended.partition_key IS NOT NULL);
+    RETURN true;
+END $$;
+REVOKE ALL ON FUNCTION pawl.reopen_workflow(pawl.workflow_history, integer, text) FROM PUBLIC;
+COMMENT ON FUNCTION pawl.reopen_workflow(pawl.workflow_history, integer, text) IS
+'Internal: makes an ended workflow unfinished again. verb: what is done to it, for an error that says why it cannot be; NULL: false is answered then, and
+nothing was changed. The caller deletes the steps that are to run again, and then calls pawl.await_again.';
+
+CREATE FUNCTION pawl.await_again(workflow_key bigint) RETURNS void LANGUAGE sql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp SET jit = off SET enable_seqscan = off AS $$
     INSERT INTO pawl.waiter (target_key, workflow_key, step_name)
         SELECT DISTINCT t::bigint, s.workflow_key, s.step_name
         FROM pawl.workflow_step s, unnest('{$.target,$.targets[*],$.of[*].target,$.of[*].targets[*]}'::jsonpath[]) p,
             jsonb_path_query(s.arguments, p) t
-        WHERE s.workflow_key = ended.workflow_key AND s.status = 'waiting' AND jsonb_typeof(t) = 'number';
-    PERFORM pawl.mark_ready(ended.queue_id, rank, ready, ended.workflow_name, version, ended.partition_key IS NOT NULL);
-END $$;
-REVOKE ALL ON FUNCTION pawl.reopen_workflow(pawl.workflow_history, integer, text) FROM PUBLIC;
-COMMENT ON FUNCTION pawl.reopen_workflow(pawl.workflow_history, integer, text) IS
-'Internal: makes an ended workflow unfinished again. verb: what is done to it, for an error.';
+        WHERE s.workflow_key = $1 AND s.status = 'waiting' AND jsonb_typeof(t) = 'number'
+$$;
+REVOKE ALL ON FUNCTION pawl.await_again(bigint) FROM PUBLIC;
+COMMENT ON FUNCTION pawl.await_again(bigint) IS
+'Internal: what a workflow that was reopened waits for of others tells it again: its end had taken that back.';
 
 CREATE FUNCTION pawl.refuse_redacted(workflow_id text, redacted_at timestamptz, verb text) RETURNS void LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
@@ -349,11 +365,18 @@ END $$;
 REVOKE ALL ON FUNCTION pawl.refuse_redacted(text, timestamptz, text) FROM PUBLIC;
 COMMENT ON FUNCTION pawl.refuse_redacted(text, timestamptz, text) IS 'Internal: refuses to run a workflow whose payloads are gone.';
 
+CREATE FUNCTION pawl.queue_is_there(queue_id integer) RETURNS boolean LANGUAGE sql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+    SELECT $1 = 0 OR EXISTS (SELECT FROM pawl.queue q WHERE q.queue_id = $1)
+$$;
+REVOKE ALL ON FUNCTION pawl.queue_is_there(integer) FROM PUBLIC;
+COMMENT ON FUNCTION pawl.queue_is_there(integer) IS 'Internal: whether a queue was not dropped.';
+
 CREATE FUNCTION pawl.check_queue_is_there(workflow_id text, queue_id integer) RETURNS void LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
-    IF queue_id <> 0 AND NOT EXISTS (SELECT FROM pawl.queue q WHERE q.queue_id = check_queue_is_there.queue_id) THEN
+    IF NOT pawl.queue_is_there(queue_id) THEN
         RAISE EXCEPTION USING ERRCODE = 'PW005', MESSAGE = format('the queue of workflow "%s" does not exist any more', workflow_id),
             DETAIL = 'It was dropped after the workflow had ended.', HINT = 'Enqueue a new workflow with its input, in another queue.';
     END IF;
@@ -368,74 +391,64 @@ $$;
 REVOKE ALL ON FUNCTION pawl.is_compensated(bigint) FROM PUBLIC;
 COMMENT ON FUNCTION pawl.is_compensated(bigint) IS 'Internal: whether what its steps did was undone, or is in part.';
 
-CREATE FUNCTION pawl.resume_ended(workflow_keys bigint[], workflow_version integer) RETURNS bigint[] LANGUAGE plpgsql SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp SET jit = off SET enable_seqscan = off AS $$
-#variable_conflict use_column
-DECLARE
-    one pawl.workflow_history;
-    resumed bigint[] := '{}';
-BEGIN
-    FOR one IN SELECT l.* FROM pawl.lock_ended(resume_ended.workflow_keys) l WHERE l.status <> 'succeeded' LOOP
-        CONTINUE WHEN pawl.is_compensated(one.workflow_key);
-        -- Only the failure that ended it runs again; whatever else is recorded stays as it is.
-        DELETE FROM pawl.workflow_step s
-            WHERE s.workflow_key = one.workflow_key AND s.step_name = one.error ->> 'step' AND s.status = 'failed';
-        PERFORM pawl.reopen_workflow(one, resume_ended.workflow_version, 'resumed');
-        resumed := resumed || one.workflow_key;
-    END LOOP;
-    RETURN resumed;
-END $$;
-REVOKE ALL ON FUNCTION pawl.resume_ended(bigint[], integer) FROM PUBLIC;
-COMMENT ON FUNCTION pawl.resume_ended(bigint[], integer) IS
-'Internal: makes ended workflows unfinished again, but for those that succeeded or ran a compensation; answers the keys of those it resumed.';
-
-CREATE FUNCTION pawl.resume_workflows(workflow_ids text[], workflow_version integer DEFAULT NULL, reason text DEFAULT NULL) RETURNS SETOF text
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+CREATE FUNCTION pawl.resume_each(workflow_ids text[], workflow_version integer, reason text, leave_out boolean) RETURNS SETOF text
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET enable_seqscan = off AS $$
 #variable_conflict use_column
 DECLARE
     ids text[];
     keys bigint[];
+    one pawl.workflow_history;
     resumed bigint[];
 BEGIN
-    PERFORM pawl.check_version(resume_workflows.workflow_version);
+    PERFORM pawl.check_version(resume_each.workflow_version);
     SELECT array_agg(f.workflow_id), array_agg(f.workflow_key) INTO ids, keys FROM pawl.find_operable(workflow_ids, reason) f;
-    resumed := pawl.resume_ended(keys, resume_workflows.workflow_version);
+    FOR one IN SELECT l.* FROM pawl.lock_ended(keys) l LOOP
+        IF one.status = 'succeeded' THEN
+            CONTINUE WHEN leave_out;
+            RAISE EXCEPTION USING ERRCODE = 'PW011', MESSAGE = format('workflow "%s" cannot be resumed', one.workflow_id),
+                DETAIL = 'It succeeded.', HINT = 'Rewind it to one of its steps, or fork it.';
+        ELSIF pawl.is_compensated(one.workflow_key) THEN
+            CONTINUE WHEN leave_out;
+            PERFORM pawl.refuse_compensated(one.workflow_id, 'resumed');
+        END IF;
+        CONTINUE WHEN NOT pawl.reopen_workflow(one, resume_each.workflow_version, CASE WHEN NOT leave_out THEN 'resumed' END);
+        -- Only the failure that ended it runs again; whatever else is recorded stays as it is.
+        DELETE FROM pawl.workflow_step s
+            WHERE s.workflow_key = one.workflow_key AND s.step_name = one.error ->> 'step' AND s.status = 'failed';
+        PERFORM pawl.await_again(one.workflow_key);
+        resumed := resumed || one.workflow_key;
+    END LOOP;
     RETURN QUERY SELECT pawl.record_workflows('resume_workflow', ids, keys, resumed, reason,
-        jsonb_build_object('workflow_version', resume_workflows.workflow_version));
+        jsonb_build_object('workflow_version', resume_each.workflow_version));
 END $$;
+REVOKE ALL ON FUNCTION pawl.resume_each(text[], integer, text, boolean) FROM PUBLIC;
+COMMENT ON FUNCTION pawl.resume_each(text[], integer, text, boolean) IS
+'Internal: resumes workflows, and answers the ids of those it resumed. leave_out: what has ended and cannot be resumed is left out; otherwise it is an error.';
+
+CREATE FUNCTION pawl.resume_workflows(workflow_ids text[], workflow_version integer DEFAULT NULL, reason text DEFAULT NULL) RETURNS SETOF text
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT pawl.resume_each(workflow_ids, workflow_version, reason, true)
+$$;
 REVOKE ALL ON FUNCTION pawl.resume_workflows(text[], integer, text) FROM PUBLIC;
 COMMENT ON FUNCTION pawl.resume_workflows(text[], integer, text) IS
-'Resumes workflows as pawl.resume_workflow does, all in this transaction. Returns the ids of those it resumed: the unfinished, the succeeded and the
-compensated ones are left out.
+'Resumes workflows as pawl.resume_workflow does, all in this transaction. Returns the ids of those it resumed. Left out is what pawl.resume_workflow
+refuses: the unfinished, the succeeded, the compensated, the redacted, those whose queue was dropped, and those whose deduplication_id another
+unfinished one has; of several that had the same one the first to be enqueued is resumed. pawl.resume_workflow says which it is.
 workflow_ids: an id that names none is PW010, and nothing is changed.
 workflow_version, reason: as in pawl.resume_workflow.';
 
 CREATE FUNCTION pawl.resume_workflow(workflow_id text, workflow_version integer DEFAULT NULL, reason text DEFAULT NULL) RETURNS boolean
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-#variable_conflict use_column
-DECLARE
-    status text;
-BEGIN
-    IF EXISTS (SELECT FROM pawl.resume_workflows(ARRAY[resume_workflow.workflow_id], resume_workflow.workflow_version, resume_workflow.reason)) THEN
-        RETURN true;
-    END IF;
-    SELECT h.status INTO status FROM pawl.workflow_history h WHERE h.workflow_id = resume_workflow.workflow_id;
-    IF status IS NULL THEN
-        RETURN false;
-    END IF;
-    IF status <> 'succeeded' THEN
-        PERFORM pawl.refuse_compensated(resume_workflow.workflow_id, 'resumed');
-    END IF;
-    RAISE EXCEPTION USING ERRCODE = 'PW011', MESSAGE = format('workflow "%s" cannot be resumed', resume_workflow.workflow_id),
-        DETAIL = 'It succeeded.', HINT = 'Rewind it to one of its steps, or fork it.';
-END $$;
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT EXISTS (SELECT FROM pawl.resume_each(ARRAY[workflow_id], workflow_version, reason, false))
+$$;
 REVOKE ALL ON FUNCTION pawl.resume_workflow(text, integer, text) FROM PUBLIC;
 COMMENT ON FUNCTION pawl.resume_workflow(text, integer, text) IS
 'Lets a workflow that failed or was cancelled go on from its checkpoints. True: it goes on; false: it has not ended, nothing is changed.
 Only the failure that ended it runs again: the failed step that its error names. Steps that succeeded, and failures that the handler went on after, are
 answered from the record. What it waits for keeps its time: a sleep that is over is over. Its deadline, its cancellation and its crashes in a row are
 forgotten, its recoveries are not. Its children are not resumed with it; one that failed and is waited for is resumed before its parent.
-workflow_id: PW010 if there is none. PW011 if it succeeded, its compensations have begun, or it was redacted. PW002 if another unfinished workflow has its deduplication_id.
+workflow_id: PW010 if there is none. PW011 if it succeeded, its compensations have begun, or it was redacted. PW002 if another unfinished workflow has its
+deduplication_id. PW005 if its queue was dropped.
 workflow_version: goes on with this version of its handler; NULL: the one it had.
 reason: 1 to 1024 bytes, for pawl.audit.
 Errors: PW006 for a role whose access is narrowed to something else.';
@@ -486,6 +499,7 @@ One that is running goes on as it began; its next run has the new version. Recor
 failed (status_reason determinism), and it can be resumed with another version.
 workflow_name, from_version, to_version: those that never ran and are not pinned have no version yet, and are not moved.
 It locks what it moves, and the worker of a running one waits for the end of this transaction: make it a transaction of its own.
+In pawl.audit it is one entry, of the handler, however many it moves.
 Errors: PW006 for a role whose access is narrowed to something else.';
 
 CREATE FUNCTION pawl.export_workflow(workflow_id text) RETURNS jsonb LANGUAGE plpgsql SECURITY DEFINER

@@ -177,6 +177,31 @@ SELECT pawl.resume_workflow('first');
 \echo :LAST_ERROR_SQLSTATE
 SELECT status FROM pawl.workflows WHERE workflow_id = 'first';
 SELECT pawl.cancel_workflow('next'), pawl.resume_workflow('first');
+-- Several at once: whatever cannot be resumed is left out, and as it was. Of two with one deduplication_id the second conflicts with the first.
+SELECT pawl.enqueue_workflow('ship', workflow_id => i, deduplication_id => d), pawl.cancel_workflow(i)
+    FROM (VALUES ('one of two', 'two'), ('two of two', 'two'), ('passed by', 'three'), ('redacted', NULL), ('free', NULL)) v (i, d);
+SELECT pawl.create_queue('short-lived'), pawl.enqueue_workflow('ship', workflow_id => 'stranded', queue => 'short-lived'), pawl.cancel_workflow('stranded'),
+    pawl.drop_queue('short-lived');
+SELECT pawl.redact_workflow('redacted');
+-- Its holder has started: the index does not tell.
+SELECT pawl.enqueue_workflow('ship', workflow_id => 'passed on', deduplication_id => 'three');
+UPDATE pawl.workflow SET claimed_by = :me, status = 'running', deduplication_started = true WHERE workflow_id = 'passed on';
+INSERT INTO pawl.workflow_step (workflow_key, epoch, step_number, step_name, kind, status, error)
+    SELECT pg_temp.key('passed by'), 1, 1, 'pay', 'step', 'failed', '{"code": "declined"}';
+UPDATE pawl.workflow_history SET error = '{"code": "declined", "step": "pay"}' WHERE workflow_id = 'passed by';
+SELECT pawl.resume_workflow('passed by');
+\echo :LAST_ERROR_SQLSTATE
+SELECT pawl.resume_workflow('redacted');
+\echo :LAST_ERROR_SQLSTATE
+SELECT pawl.resume_workflow('stranded');
+\echo :LAST_ERROR_SQLSTATE
+SELECT pawl.resume_workflows('{free,nobody}');
+\echo :LAST_ERROR_SQLSTATE
+SELECT * FROM pawl.resume_workflows('{two of two,passed by,redacted,free,stranded,one of two,good,undone,bad}');
+SELECT pawl.resume_workflow('two of two');
+\echo :LAST_ERROR_SQLSTATE
+SELECT workflow_id, status, (SELECT count(*) FROM pawl.workflow_step s WHERE s.workflow_key = w.workflow_key) AS steps FROM pawl.workflows w
+    WHERE workflow_id IN ('two of two', 'passed by', 'redacted', 'free', 'stranded', 'one of two') ORDER BY 1;
 -- A late answer of the run that it had before is fenced.
 SELECT * FROM pawl.complete_workflows(:me, ARRAY[pg_temp.key('bad')], '{1}', '{succeeded}', '{NULL}', '{1}', '{NULL}');
 

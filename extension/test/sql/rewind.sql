@@ -154,14 +154,15 @@ SELECT DISTINCT status, rank, epoch, deadline_at, crashes, probation, recoveries
 SELECT w.workflow_id, string_agg(s.step_name, ' ' ORDER BY s.step_number) FROM pawl.workflow w JOIN pawl.workflow_step s USING (workflow_key)
     WHERE deduplication_id IS NOT NULL OR workflow_id LIKE '% again' GROUP BY 1 ORDER BY 1;
 
--- An ended one that has not recorded the step stops all of them; so does an unknown id.
+-- An unknown id stops all of them; an ended one that has not recorded the step is left out.
 SELECT pg_temp.started('empty'), pg_temp.finish('empty');
 SELECT pg_temp.claim('error'), pg_temp.finish('error', 'failed', 'error', '{"code": "x"}');
-SELECT pawl.rewind_workflows('{error,empty}', 'fetch');
-\echo :LAST_ERROR_SQLSTATE
 SELECT pawl.rewind_workflows('{error,nobody}', 'fetch');
 \echo :LAST_ERROR_SQLSTATE
 SELECT status FROM pawl.workflows WHERE workflow_id = 'error';
+SELECT * FROM pawl.rewind_workflows('{error,empty}', 'fetch');
+SELECT pawl.rewind_workflow('empty', 'fetch');
+\echo :LAST_ERROR_SQLSTATE
 -- Compensated: only from its first step, with nothing kept.
 SELECT pg_temp.did(i, n, s, k, error => e) FROM pg_temp.started('undone') q, (VALUES ('undone', 1, 'reserve', 'step', NULL::jsonb),
     ('undone', 2, 'pay', 'step', '{"code": "x"}'), ('undone', 3, '%compensate', 'compensation', '{"code": "x"}'),
@@ -182,6 +183,7 @@ SELECT pg_temp.claim('timeout'), pg_temp.finish('timeout');
 SELECT pawl.enqueue_workflow('ship', workflow_id => 'holder', deduplication_id => 'timeout');
 SELECT pawl.rewind_workflow('timeout', 'fetch');
 \echo :LAST_ERROR_SQLSTATE
+SELECT * FROM pawl.rewind_workflows('{timeout}', 'fetch');
 SELECT count(*) FROM pg_temp.kept('timeout');
 -- A cancellation that came too late is not of the run that it has now.
 SELECT pg_temp.claim('crashes'), pawl.cancel_workflow('crashes');
@@ -211,11 +213,33 @@ SELECT * FROM pawl.fork_workflows('{small,order,small}', new_workflow_ids => '{o
 SELECT count(DISTINCT f) FROM pawl.fork_workflows('{small,order,small}') f;
 SELECT pawl.fork_workflows('{small,order}', new_workflow_ids => '{four}');
 \echo :LAST_ERROR_SQLSTATE
+-- However the elements of an array are counted.
+SELECT * FROM pawl.fork_workflows('[0:1]={small,order}', new_workflow_ids => '[5:6]={five,six}');
+SELECT * FROM pawl.fork_workflows('{{small,order}}', new_workflow_ids => '{{seven,eight}}');
+SELECT workflow_id, forked_from FROM pawl.workflow WHERE workflow_id IN ('five', 'six', 'seven', 'eight') ORDER BY 1;
 SELECT pawl.create_queue('gone'), pawl.enqueue_workflow('ship', workflow_id => 'stranded', queue => 'gone'), pawl.cancel_workflow('stranded');
 DELETE FROM pawl.queue;
 SELECT pawl.fork_workflow('stranded');
 \echo :LAST_ERROR_SQLSTATE
 SELECT pawl.resume_workflow('stranded');
+\echo :LAST_ERROR_SQLSTATE
+-- Several at once: NULL for each that cannot be forked so, and nothing of it is made.
+SELECT pg_temp.started('redacted'), pg_temp.did('redacted', 1, 'fetch'), pg_temp.finish('redacted');
+SELECT pawl.redact_workflow('redacted');
+SELECT pg_temp.did(i, n, s, k) FROM pg_temp.started('compensated') q, (VALUES ('compensated', 1, 'reserve', 'step'), ('compensated', 2, 'fetch', 'step'),
+    ('compensated', 3, '%compensate', 'compensation')) v (i, n, s, k);
+SELECT pg_temp.finish('compensated', 'failed', 'error', '{"code": "x"}');
+SELECT last_value AS last_key FROM pawl.key_seq \gset
+SELECT f FROM pawl.fork_workflows('{redacted,succeeded,compensated,empty,stranded,request}', 'fetch',
+    new_workflow_ids => '{nine,ten,eleven,twelve,thirteen,fourteen}', input => to_jsonb(repeat('x', 3000))) f;
+SELECT pg_temp.claim('bad_input'), pg_temp.finish('bad_input', 'failed', 'error', '{"code": "x"}');
+SELECT f FROM pawl.fork_workflows('{timeout,bad_input,succeeded}', from_failure => true, new_workflow_ids => '{fifteen,sixteen,seventeen}') f;
+SELECT w.workflow_id, count(p) AS payloads, count(s) AS steps FROM pawl.workflow w LEFT JOIN pawl.payload p USING (workflow_key)
+    LEFT JOIN pawl.workflow_step s USING (workflow_key) WHERE workflow_key > :last_key GROUP BY 1 ORDER BY 1;
+SELECT count(DISTINCT workflow_key) FROM (SELECT workflow_key FROM pawl.payload UNION ALL SELECT workflow_key FROM pawl.workflow_step) k WHERE workflow_key > :last_key;
+SELECT * FROM pawl.rewind_workflows('{redacted,compensated,empty,stranded}', 'fetch');
+-- An id that is taken is not left out.
+SELECT pawl.fork_workflows('{succeeded,request}', new_workflow_ids => '{eighteen,ten}');
 \echo :LAST_ERROR_SQLSTATE
 -- A fork that was cancelled before it ran and resumed is yet to start, with its steps.
 SELECT pawl.fork_workflow('request again', 'pay', new_workflow_id => 'with steps'), pawl.cancel_workflow('with steps'), pawl.resume_workflow('with steps');
@@ -238,3 +262,30 @@ SELECT role_name, action, object_kind, object_name, reason, detail FROM pawl.aud
 SET client_min_messages = warning;
 DROP OWNED BY regress_biller;
 DROP ROLE regress_biller;
+
+-- One with very many steps, among the few of most others that the planner knows of: each row is looked at once, not once for each other.
+TRUNCATE pawl.workflow, pawl.workflow_history, pawl.workflow_step, pawl.stream_entry, pawl.event, pawl.message, pawl.closed_stream;
+CREATE FUNCTION pg_temp.long(id text, steps integer) RETURNS bigint LANGUAGE sql AS $$
+    SELECT pg_temp.started(id);
+    INSERT INTO pawl.workflow_step (workflow_key, epoch, step_number, step_name, kind, status)
+        SELECT pg_temp.key(id), 1, n, 'write#' || n, 'write_stream', 'succeeded' FROM generate_series(1, steps) n;
+    INSERT INTO pawl.stream_entry (workflow_key, position, attempt, key, step_name, value)
+        SELECT pg_temp.key(id), n, 1, 's', 'write#' || n, '1' FROM generate_series(1, steps) n;
+    INSERT INTO pawl.event (workflow_key, key, step_name, value) SELECT pg_temp.key(id), 'e', 'write#' || n, '1' FROM generate_series(1, steps) n;
+    INSERT INTO pawl.message (workflow_key, topic, consumed_by, consumed_at, sent_by, message)
+        SELECT pg_temp.key(id), 't', 'write#' || n, now(), 'x', '1' FROM generate_series(1, steps) n
+    RETURNING 0::bigint
+$$;
+SELECT count(pg_temp.long('short' || n, 2)) FROM generate_series(1, 300) n;
+ANALYZE pawl.workflow, pawl.workflow_step, pawl.stream_entry, pawl.event, pawl.message;
+SELECT pg_temp.long('long', 30000);
+SELECT pg_temp.finish('long');
+SET statement_timeout = '60s';
+SELECT pawl.fork_workflow('long', 'write#15000', new_workflow_id => 'fork of long'), pawl.rewind_workflow('long', 'write#2');
+RESET statement_timeout;
+SELECT w.workflow_id, (SELECT count(*) FROM pawl.workflow_step s WHERE s.workflow_key = w.workflow_key) AS steps,
+    (SELECT count(*) FROM pawl.stream_entry s WHERE s.workflow_key = w.workflow_key) AS entries,
+    (SELECT count(*) FROM pawl.event s WHERE s.workflow_key = w.workflow_key) AS events,
+    (SELECT count(*) FROM pawl.message s WHERE s.workflow_key = w.workflow_key AND s.consumed_by IS NOT NULL) AS messages
+    FROM pawl.workflow w WHERE workflow_id LIKE '%long' ORDER BY 1;
+TRUNCATE pawl.workflow, pawl.workflow_history, pawl.workflow_step, pawl.stream_entry, pawl.event, pawl.message;
