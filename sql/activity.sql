@@ -4,7 +4,7 @@ CREATE FUNCTION pawl.recent_activity(since timestamptz, workflow_name text DEFAU
 RETURNS TABLE (at timestamptz, event text, workflow_id text, workflow_name text, queue text, status text, step_name text, kind text, attempts integer,
     took interval, error jsonb)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-SET jit = off SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+SET jit = off SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_sort = off AS $$
     WITH RECURSIVE queues AS MATERIALIZED (
         SELECT q.queue_id, q.queue_name FROM pawl.queue q UNION SELECT 0, 'default'),
     ended AS MATERIALIZED (

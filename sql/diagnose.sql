@@ -174,7 +174,7 @@ BEGIN
             SELECT c.workflow_key, c.requested_at FROM (SELECT * FROM pawl.cancel_request LIMIT 50000) c
             UNION ALL
             SELECT u.workflow_key, u.cancel_requested_at FROM (SELECT * FROM pawl.workflow ORDER BY created_at LIMIT 50000) u) r
-            JOIN pawl.workflow w ON w.workflow_key = r.workflow_key
+            CROSS JOIN LATERAL (SELECT * FROM pawl.workflow u WHERE u.workflow_key = r.workflow_key LIMIT 1) w
         WHERE r.requested_at < now - interval '1 hour'
         GROUP BY w.workflow_name) l;
 
@@ -186,7 +186,7 @@ BEGIN
         SELECT w.workflow_name, r.step_name, count(*) AS n, (array_agg(w.workflow_id ORDER BY r.since))[1] AS first
         FROM (SELECT s.workflow_key, s.step_name, coalesce(s.started_at, s.created_at) AS since FROM pawl.workflow_step s
                 WHERE s.status = 'retrying' ORDER BY s.created_at LIMIT 50000) r
-            JOIN pawl.workflow w ON w.workflow_key = r.workflow_key
+            CROSS JOIN LATERAL (SELECT * FROM pawl.workflow u WHERE u.workflow_key = r.workflow_key LIMIT 1) w
         WHERE r.since < now - interval '1 hour'
         GROUP BY w.workflow_name, r.step_name) l;
 
@@ -199,9 +199,9 @@ BEGIN
         FROM (SELECT * FROM pawl.workflow ORDER BY created_at LIMIT 50000) w
         WHERE w.claimed_at < now - interval '1 hour' AND w.claimed_by = ANY (ARRAY(SELECT l.worker_id FROM pawl.live_workers() l))
             -- What waits, is tried again or should be cancelled is known to.
-            AND w.cancel_requested_at IS NULL AND NOT EXISTS (SELECT FROM pawl.cancel_request r WHERE r.workflow_key = w.workflow_key LIMIT 1)
-            AND NOT EXISTS (SELECT FROM pawl.workflow_step s WHERE s.workflow_key = w.workflow_key
-                AND (s.status IN ('waiting', 'retrying') OR s.completed_at > now - interval '1 hour') LIMIT 1)
+            AND w.cancel_requested_at IS NULL AND NOT EXISTS (SELECT FROM pawl.cancel_request r WHERE r.workflow_key = w.workflow_key)
+            AND (SELECT true FROM pawl.workflow_step s WHERE s.workflow_key = w.workflow_key
+                AND (s.status IN ('waiting', 'retrying') OR s.completed_at > now - interval '1 hour') LIMIT 1) IS NULL
         GROUP BY w.workflow_name) l;
 
     RETURN QUERY SELECT 'warning', 'suspects', w.workflow_name,

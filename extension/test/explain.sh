@@ -11,22 +11,25 @@ pawl=$root/.build/debug/pawl
 history=${PAWL_EXPLAIN_HISTORY:-200000} # workflows that ended; half as many have not
 most=15000                              # rows of a large table that one part of a plan may read
 tables='workflow|months|workflow_step|payload|message|event|stream_entry|waiter|signal|audit_entry|retention_kept'
-# Statements that may scan or read more: a text that is in each, then why. One that no statement needs any more is a failure.
+# What may scan a table, or read more of it: a text that is in the statement, the node of its plan (a regular expression), and why. One that no statement
+# needs any more is a failure.
+by_index='(Index|Index Only|Bitmap Heap) Scan.* on workflow'
 exceptions=(
-    'array_agg(w.workflow_key) FROM pawl.workflow w WHERE w.queue_id = $1 AND w.claimed_by' 'What runs in a queue without limits, asked once when it gets one.'
-    'w.claimed_by = known.worker_id' 'What a worker has claimed is in no index, so that a claim is a HOT update. Asked once when a worker ends.'
-    'w.claimed_by = release_unknown.worker_id' 'The same, once after a connection was lost in the middle of a claim.'
-    'k.status IS DISTINCT FROM '"'stopped'" 'The same, once when a worker died, and hourly.'
-    'array_agg(DISTINCT w.queue_id)' 'move_workflows: all unfinished ones of a name, which may be all there are.'
-    'w.workflow_name = move_workflows.workflow_name AND w.workflow_version = from_version AND w.queue_id' 'The same.'
-    'EXISTS (SELECT FROM pawl.workflow)' 'diagnose: it ends at the first row.'
-    'LIMIT 50000' 'diagnose: samples of unfinished workflows, only when somebody asks.'
-    'ORDER BY w.rank, w.ready_key LIMIT 10000' 'recent_activity: the head of each queue, where what runs stands.'
-    'w.queue_id = id' 'drop_queue: parked ones are in no index by queue.'
-    'DELETE FROM pawl.retention_kept WHERE true' 'set_retention: a list that is made anew.'
-    'FROM pawl.queues' 'It counts what waits, and reads as much.'
-    'r.queue_id, r.workflow_name, count(*) AS waiting' 'oldest_waiting: the same.'
-    'FROM pawl.audit WHERE true AND object_kind = $1 ORDER BY audit_key' 'Without statistics the newest entries seem the shorter way to ten of a kind.'
+    'array_agg(w.workflow_key) FROM pawl.workflow w WHERE w.queue_id = $1 AND w.claimed_by' 'Seq Scan on workflow'
+        'What runs in a queue without limits, asked once when it gets one.'
+    'w.claimed_by = known.worker_id' 'Seq Scan on workflow' 'What a worker has claimed is in no index, so that a claim is a HOT update. Asked once when a worker ends.'
+    'w.claimed_by = release_unknown.worker_id' 'Seq Scan on workflow' 'The same, once after a connection was lost in the middle of a claim.'
+    'k.status IS DISTINCT FROM '"'stopped'" 'Seq Scan on workflow' 'The same, once when a worker died, and hourly.'
+    'array_agg(DISTINCT w.queue_id)' 'Seq Scan on workflow' 'move_workflows: all unfinished ones of a name, which may be all there are.'
+    'w.workflow_name = move_workflows.workflow_name AND w.workflow_version = from_version AND w.queue_id' 'Seq Scan on workflow' 'The same.'
+    'EXISTS (SELECT FROM pawl.workflow)' 'Seq Scan on workflow' 'diagnose: it ends at the first row.'
+    'LIMIT 50000' 'Index Scan.* using workflow_created_at_idx on workflow' 'diagnose: samples of unfinished workflows, only when somebody asks.'
+    'ORDER BY w.rank, w.ready_key LIMIT 10000' 'Index Scan using workflow_ready_idx on workflow' 'recent_activity: the head of each queue, where what runs stands.'
+    'w.queue_id = id' 'Seq Scan on workflow' 'drop_queue: parked ones are in no index by queue.'
+    'DELETE FROM pawl.retention_kept WHERE true' 'Seq Scan on retention_kept' 'set_retention: a list that is made anew.'
+    'FROM pawl.queues' "$by_index" 'It counts what waits, and reads as much.'
+    'r.queue_id, r.workflow_name, count(*) AS waiting' "$by_index" 'oldest_waiting: the same.'
+    'FROM pawl.audit WHERE true AND object_kind = $1 ORDER BY audit_key' 'Index Scan.* on audit_entry' 'Without statistics the newest entries seem the shorter way to ten of a kind.'
 )
 
 number=0 failures=0
@@ -126,7 +129,7 @@ check "every function that may be called was" "$(psql -XAtq -c "SELECT DISTINCT 
 filled=$(psql -XAtq -c "SELECT string_agg(partition::text, '|') FROM pawl.history_months() WHERE pg_relation_size(partition) > 100 * 8192" | sed 's/pawl\.//g')
 tables=${tables/months/$filled}
 
-printf '%s\n' "${exceptions[@]}" | sed -n 'p;n' >"$work/exceptions"
+printf '%s\t%s\t%s\n' "${exceptions[@]}" | cut -f 1,2 >"$work/exceptions"
 for state in kept stale fresh; do
     awk -v names="explain_$state explain_${state}_asked" -v tables="$tables" -v most="$most" -v exceptions="$work/exceptions" -v used="$work/used" -f "$here/offences.awk" \
         "$PAWL_POSTGRES_LOG" >"$work/offences"

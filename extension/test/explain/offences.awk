@@ -1,8 +1,12 @@
 # Reads a server's log with plans of auto_explain (log_analyze) and prints each plan that scans one of the tables, or reads more than so many rows of it,
-# once, with how often it was seen. names: of applications, by spaces. tables: names, by |. exceptions: a file of texts, each of which excuses a
-# statement that contains it; those that did so are appended to the file `used`.
+# once, with how often it was seen. names: of applications, by spaces. tables: names, by |. exceptions: a file of lines, each a text, a tab, and
+# a regular expression: it excuses a node like that in a statement that contains the text. Those that did so are appended to the file `used`.
 BEGIN {
-    while ((getline line < exceptions) > 0) excuse[line] = 1
+    while ((getline line < exceptions) > 0) {
+        split(line, parts, "\t")
+        excuse[line] = parts[1]
+        node[line] = "^(" parts[2] ")$"
+    }
     split(names, list, " ")
     for (i in list) wanted[list[i]] = 1
     scan = "(Seq Scan|(Index|Index Only|Bitmap Heap) Scan( Backward)?( using [a-z0-9_]+)?) on (" tables ")( |$)"
@@ -11,6 +15,7 @@ function judge(    i, j, offence, loops, rows, part) {
     for (i = 1; i <= lines; i++) {
         if (text[i] !~ /\(cost=/ || !match(text[i], scan)) continue
         offence = substr(text[i], RSTART, RLENGTH)
+        sub(/ +$/, "", offence)
         rows = 0
         if (match(text[i], /actual rows=[0-9.]+ loops=[0-9]+/)) {
             split(substr(text[i], RSTART, RLENGTH), part, /[= ]/)
@@ -25,7 +30,7 @@ function judge(    i, j, offence, loops, rows, part) {
 }
 function report(offence, rows,    id, e) {
     for (e in excuse)
-        if (index(query, e)) {
+        if (index(query, excuse[e]) && offence ~ node[e]) {
             print e >> used
             return
         }
