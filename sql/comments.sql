@@ -166,6 +166,7 @@ COMMENT ON COLUMN pawl.cancel_request.requested_at IS 'When it was asked for.';
 COMMENT ON COLUMN pawl.cancel_request.cancel_reason IS 'request, or parent: its parent is being cancelled.';
 COMMENT ON COLUMN pawl.cancel_request.cancelled_by IS 'The role that asked for it.';
 COMMENT ON COLUMN pawl.cancel_request.cancel_note IS 'The reason that was given with it.';
+COMMENT ON COLUMN pawl.cancel_request.audited IS 'Whether it is in pawl.audit, where then goes what is cancelled with it.';
 COMMENT ON COLUMN pawl.audit_entry.audit_key IS 'Grows with time.';
 COMMENT ON COLUMN pawl.audit_entry.created_at IS 'When: the start of that transaction.';
 COMMENT ON COLUMN pawl.audit_entry.role_name IS 'Who: the role of SET ROLE or the session''s user.';

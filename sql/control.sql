@@ -109,42 +109,65 @@ REVOKE ALL ON FUNCTION pawl.cancel_error(jsonb, text, text, text) FROM PUBLIC;
 COMMENT ON FUNCTION pawl.cancel_error(jsonb, text, text, text) IS
 'Internal: the error of a cancelled workflow, with who asked for it and the reason that was given.';
 
--- Cancels unfinished workflows, and with each its children and theirs. Locks only what is there for it to lock: a transaction of a user that stays
--- open must hold up no worker, and two that talk about the same workflows must not wait for one another.
-CREATE FUNCTION pawl.cancel_tree(workflow_keys bigint[], cancel_reason text, cancel_note text, cancelled_by text) RETURNS bigint[]
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET enable_seqscan = off AS $$
+-- Cancels unfinished workflows, and with each its children and theirs, also where one in between has ended. Locks only what is there for it to lock: a
+-- transaction of a user that stays open must hold up no worker, and two that talk about the same workflows must not wait for one another. What could not
+-- be locked is asked, and this is called again once that was heard of, with the time when it was asked.
+CREATE FUNCTION pawl.cancel_tree(workflow_keys bigint[], cancel_reason text, cancel_note text, cancelled_by text, audited boolean DEFAULT false,
+    asked_at timestamptz DEFAULT NULL) RETURNS bigint[]
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET enable_seqscan = off SET enable_nestloop = off AS $$
 #variable_conflict use_column
 DECLARE
     now CONSTANT timestamptz := clock_timestamp();
-    keys bigint[];          -- all of them
-    reasons text[];
+    keys bigint[];          -- all of them that have not ended
+    ids text[];
+    tops text[];            -- whose cancellation each is cancelled with; NULL: it is one of those that were given
+    parents bigint[];       -- whose children are looked for next, ended ones too
+    parent_tops text[];
+    since timestamptz;      -- what ended before that has no child that is looked for
     level bigint[];
-    free bigint[];          -- those of them that nobody has claimed; locked
+    free bigint[] := '{}';  -- those of keys that nobody has claimed; locked
     busy bigint[];          -- the others
     ended bigint[];         -- of the free ones those that never ran
     asked bigint[];
     marks bigint;
 BEGIN
-    SELECT array_agg(w.workflow_key ORDER BY w.workflow_key), array_agg(cancel_tree.cancel_reason) INTO keys, reasons
-        FROM pawl.workflow w WHERE w.workflow_key = ANY (cancel_tree.workflow_keys);
-    -- Level by level, each bounded by an array: a join could be planned to read the whole index.
-    level := keys;
-    WHILE level <> '{}' LOOP
-        level := ARRAY(SELECT w.workflow_key FROM pawl.workflow w WHERE w.parent_key = ANY (level) AND NOT w.detached
-            EXCEPT SELECT k FROM unnest(keys) k);
-        keys := keys || level;
-        reasons := reasons || array_fill('parent'::text, ARRAY[cardinality(level)]);
-    END LOOP;
-    IF keys IS NULL THEN
+    SELECT coalesce(array_agg(f.workflow_key) FILTER (WHERE NOT f.ended), '{}'), coalesce(array_agg(f.workflow_id) FILTER (WHERE NOT f.ended), '{}'),
+            array_agg(f.workflow_key), array_agg(f.workflow_id), coalesce(asked_at, min(f.created_at)) - interval '1 minute'
+        INTO keys, ids, parents, parent_tops, since
+        FROM (
+            SELECT w.workflow_key, w.workflow_id, w.created_at, false AS ended FROM pawl.workflow w WHERE w.workflow_key = ANY (cancel_tree.workflow_keys)
+            UNION ALL
+            -- It ended before it heard of it: what it had started until then is cancelled all the same.
+            SELECT h.workflow_key, h.workflow_id, h.created_at, true FROM pawl.workflow_history h
+            WHERE h.workflow_key = ANY (cancel_tree.workflow_keys) AND h.completed_at >= asked_at - interval '1 minute') f;
+    IF parents IS NULL THEN
         RETURN '{}';
     END IF;
+    tops := array_fill(NULL::text, ARRAY[cardinality(keys)]);
+    level := keys;
     -- A claim passes by what is locked, so nobody who is in a hurry waits for these.
     PERFORM pawl.mark_locks();
-    WITH locked AS MATERIALIZED (
-        SELECT w.workflow_key FROM pawl.workflow w
-        WHERE w.workflow_key = ANY (keys) AND w.claimed_by IS NULL AND w.cancel_requested_at IS NULL
-        ORDER BY w.workflow_key FOR UPDATE SKIP LOCKED)
-    SELECT coalesce(array_agg(l.workflow_key), '{}') INTO free FROM locked l;
+    -- Level by level, each bounded by an array: a join could be planned to read the whole index. What is locked starts no child any more, so those that
+    -- it has are found by the statement after that.
+    WHILE parents <> '{}' LOOP
+        WITH locked AS MATERIALIZED (
+            SELECT w.workflow_key FROM pawl.workflow w
+            WHERE w.workflow_key = ANY (level) AND w.claimed_by IS NULL AND w.cancel_requested_at IS NULL
+            ORDER BY w.workflow_key FOR UPDATE SKIP LOCKED)
+        SELECT free || coalesce(array_agg(l.workflow_key), '{}') INTO free FROM locked l;
+        WITH children AS MATERIALIZED (
+            SELECT w.workflow_key, w.workflow_id, w.parent_key, false AS ended FROM pawl.workflow w WHERE w.parent_key = ANY (parents) AND NOT w.detached
+            UNION ALL
+            SELECT h.workflow_key, h.workflow_id, h.parent_key, true FROM pawl.workflow_history h
+            WHERE h.parent_key = ANY (parents) AND h.completed_at >= since AND NOT h.detached)
+        SELECT coalesce(array_agg(c.workflow_key), '{}'), coalesce(array_agg(p.top), '{}'),
+                coalesce(array_agg(c.workflow_key) FILTER (WHERE NOT c.ended), '{}'),
+                ids || coalesce(array_agg(c.workflow_id) FILTER (WHERE NOT c.ended), '{}'), tops || coalesce(array_agg(p.top) FILTER (WHERE NOT c.ended), '{}')
+            INTO parents, parent_tops, level, ids, tops
+            FROM children c JOIN unnest(parents, parent_tops) p (workflow_key, top) ON p.workflow_key = c.parent_key
+            WHERE NOT EXISTS (SELECT FROM unnest(cancel_tree.workflow_keys) k WHERE k = c.workflow_key);
+        keys := keys || level;
+    END LOOP;
 
     IF cardinality(free) > 0 THEN
         PERFORM pawl.add_history_partition(now);
@@ -160,15 +183,17 @@ BEGIN
                 g.workflow_id, g.workflow_name, g.partition_key, g.deduplication_id, g.forked_from, g.schedule_name, g.enqueued_by,
                 cancel_tree.cancelled_by, cancel_tree.cancel_note, g.headers, g.attributes, g.progress, g.input,
                 pawl.cancel_error(NULL, r.reason, cancel_tree.cancelled_by, cancel_tree.cancel_note)
-            FROM gone g JOIN unnest(keys, reasons) r (workflow_key, reason) ON r.workflow_key = g.workflow_key)
+            FROM gone g JOIN (
+                SELECT a.workflow_key, CASE WHEN a.top IS NULL THEN cancel_tree.cancel_reason ELSE 'parent' END AS reason
+                FROM unnest(keys, tops) a (workflow_key, top)) r ON r.workflow_key = g.workflow_key)
         SELECT coalesce(array_agg(g.workflow_key), '{}') INTO ended FROM gone g;
         PERFORM pawl.signal_ends(ended);
         -- Parked ones wake up, so that a worker ends them.
         WITH woken AS (
-            UPDATE pawl.workflow w SET cancel_requested_at = now, cancel_reason = r.reason, cancelled_by = cancel_tree.cancelled_by,
-                cancel_note = cancel_tree.cancel_note, status = 'enqueued', waiting_for = NULL, due_at = NULL, rank = w.rank & ~1::bigint,
-                ready_key = nextval('pawl.key_seq')
-            FROM unnest(keys, reasons) r (workflow_key, reason)
+            UPDATE pawl.workflow w SET cancel_requested_at = now, cancel_reason = CASE WHEN r.top IS NULL THEN cancel_tree.cancel_reason ELSE 'parent' END,
+                cancelled_by = cancel_tree.cancelled_by, cancel_note = cancel_tree.cancel_note, status = 'enqueued', waiting_for = NULL, due_at = NULL,
+                rank = w.rank & ~1::bigint, ready_key = nextval('pawl.key_seq')
+            FROM unnest(keys, tops) r (workflow_key, top)
             WHERE w.workflow_key = ANY (free) AND w.workflow_key = r.workflow_key
             RETURNING w.queue_id, w.rank, w.ready_key, w.workflow_name, w.workflow_version, w.partition_key),
         marked AS MATERIALIZED (
@@ -178,21 +203,31 @@ BEGIN
     busy := ARRAY(SELECT k FROM unnest(keys) k EXCEPT SELECT f FROM unnest(free) f);
     IF busy <> '{}' THEN
         WITH requested AS (
-            INSERT INTO pawl.cancel_request (workflow_key, requested_at, cancel_reason, cancelled_by, cancel_note)
-            SELECT r.workflow_key, now, r.reason, cancel_tree.cancelled_by, cancel_tree.cancel_note
-            FROM unnest(keys, reasons) r (workflow_key, reason) JOIN pawl.workflow w ON w.workflow_key = r.workflow_key
+            INSERT INTO pawl.cancel_request (workflow_key, requested_at, cancel_reason, cancelled_by, cancel_note, audited)
+            SELECT r.workflow_key, now, CASE WHEN r.top IS NULL THEN cancel_tree.cancel_reason ELSE 'parent' END, cancel_tree.cancelled_by,
+                cancel_tree.cancel_note, cancel_tree.audited
+            FROM unnest(keys, tops) r (workflow_key, top) JOIN pawl.workflow w ON w.workflow_key = r.workflow_key
             WHERE w.workflow_key = ANY (busy) AND w.cancel_requested_at IS NULL
+                AND (asked_at IS NULL OR NOT EXISTS (SELECT FROM pawl.cancel_request q WHERE q.workflow_key = ANY (busy) AND q.workflow_key = w.workflow_key))
             RETURNING workflow_key)
         SELECT array_agg(r.workflow_key) INTO asked FROM requested r;
         IF asked IS NOT NULL THEN
             PERFORM pawl.signal_workflows(asked);
         END IF;
     END IF;
+    IF cancel_tree.audited THEN
+        -- Those that were given are the caller's to record.
+        INSERT INTO pawl.audit_entry (role_name, action, object_kind, object_name, reason, detail)
+        SELECT cancel_tree.cancelled_by, 'cancel_workflow', 'workflow', r.workflow_id, cancel_tree.cancel_note, jsonb_build_object('with', r.top)
+        FROM unnest(keys, ids, tops) r (workflow_key, workflow_id, top) JOIN unnest(free || asked) c (workflow_key) ON c.workflow_key = r.workflow_key
+        WHERE r.top IS NOT NULL ORDER BY r.workflow_key;
+    END IF;
     RETURN keys;
 END $$;
-REVOKE ALL ON FUNCTION pawl.cancel_tree(bigint[], text, text, text) FROM PUBLIC;
-COMMENT ON FUNCTION pawl.cancel_tree(bigint[], text, text, text) IS
-'Internal: asks for the cancellation of unfinished workflows and of their children; answers the keys of all that had not ended.';
+REVOKE ALL ON FUNCTION pawl.cancel_tree(bigint[], text, text, text, boolean, timestamptz) FROM PUBLIC;
+COMMENT ON FUNCTION pawl.cancel_tree(bigint[], text, text, text, boolean, timestamptz) IS
+'Internal: asks for the cancellation of unfinished workflows and of their children; answers the keys of all that had not ended. audited: the children go to
+pawl.audit. asked_at: it was asked for before, then, and is heard of now.';
 
 CREATE FUNCTION pawl.request_cancel(workflow_keys bigint[], reason text) RETURNS bigint[] LANGUAGE sql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
@@ -202,46 +237,38 @@ REVOKE ALL ON FUNCTION pawl.request_cancel(bigint[], text) FROM PUBLIC;
 COMMENT ON FUNCTION pawl.request_cancel(bigint[], text) IS
 'Internal: asks for the cancellation of workflows and of their children; answers the keys of all that had not ended.';
 
--- The caller holds the rows that are there. Once a row says it, its run records nothing more and starts no child; what it had started until then
--- is seen by the statement after that, and cancelled too.
+-- The caller holds the rows that are there. What never ran ends. Of any other the row says it, and from then on its run records nothing more and starts no
+-- child; what it had started until then is seen by the statement after that, and cancelled too.
 CREATE FUNCTION pawl.apply_cancel_requests(workflow_keys bigint[]) RETURNS void LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp SET jit = off SET enable_seqscan = off AS $$
 #variable_conflict use_column
 DECLARE
-    applied bigint[];
-    child record;
+    asked record;
 BEGIN
-    WITH taken AS (
-        DELETE FROM pawl.cancel_request r
-        WHERE r.workflow_key = ANY (apply_cancel_requests.workflow_keys) AND r.request_key = ANY (ARRAY (
-            SELECT l.request_key FROM pawl.cancel_request l WHERE l.workflow_key = ANY (apply_cancel_requests.workflow_keys)
-            FOR UPDATE SKIP LOCKED))
-        RETURNING r.*),
-    first AS (
-        SELECT DISTINCT ON (t.workflow_key) t.* FROM taken t ORDER BY t.workflow_key, t.request_key),
-    done AS (
-        UPDATE pawl.workflow w SET cancel_requested_at = f.requested_at, cancel_reason = f.cancel_reason, cancelled_by = f.cancelled_by,
-            cancel_note = f.cancel_note
-        FROM first f WHERE w.workflow_key = ANY (apply_cancel_requests.workflow_keys) AND w.workflow_key = f.workflow_key
-            AND w.cancel_requested_at IS NULL
-        RETURNING w.workflow_key)
-    SELECT array_agg(d.workflow_key) INTO applied FROM done d;
-    IF applied IS NULL THEN
-        RETURN;
-    END IF;
-    FOR child IN
-        SELECT p.cancel_note, p.cancelled_by, array_agg(w.workflow_key) AS keys
-        FROM pawl.workflow w JOIN pawl.workflow p ON p.workflow_key = w.parent_key
-        WHERE w.parent_key = ANY (applied) AND p.workflow_key = ANY (applied) AND NOT w.detached AND w.cancel_requested_at IS NULL
-            AND NOT EXISTS (SELECT FROM pawl.cancel_request r WHERE r.workflow_key = w.workflow_key)
-        GROUP BY p.cancel_note, p.cancelled_by
+    FOR asked IN
+        WITH taken AS (
+            DELETE FROM pawl.cancel_request r
+            WHERE r.workflow_key = ANY (apply_cancel_requests.workflow_keys) AND r.request_key = ANY (ARRAY (
+                SELECT l.request_key FROM pawl.cancel_request l WHERE l.workflow_key = ANY (apply_cancel_requests.workflow_keys)
+                FOR UPDATE SKIP LOCKED))
+            RETURNING r.*),
+        first AS (
+            SELECT DISTINCT ON (t.workflow_key) t.* FROM taken t ORDER BY t.workflow_key, t.request_key),
+        done AS (
+            UPDATE pawl.workflow w SET cancel_requested_at = f.requested_at, cancel_reason = f.cancel_reason, cancelled_by = f.cancelled_by,
+                cancel_note = f.cancel_note
+            FROM first f WHERE w.workflow_key = ANY (apply_cancel_requests.workflow_keys) AND w.workflow_key = f.workflow_key
+                AND w.cancel_requested_at IS NULL AND (w.claimed_by IS NOT NULL OR w.started_at IS NOT NULL))
+        SELECT f.cancel_reason, f.cancel_note, f.cancelled_by, f.audited, min(f.requested_at) AS requested_at, array_agg(f.workflow_key) AS keys
+        FROM first f GROUP BY f.cancel_reason, f.cancel_note, f.cancelled_by, f.audited
     LOOP
-        PERFORM pawl.cancel_tree(child.keys, 'parent', child.cancel_note, child.cancelled_by);
+        PERFORM pawl.cancel_tree(asked.keys, asked.cancel_reason, asked.cancel_note, asked.cancelled_by, asked.audited, asked.requested_at);
     END LOOP;
 END $$;
 REVOKE ALL ON FUNCTION pawl.apply_cancel_requests(bigint[]) FROM PUBLIC;
 COMMENT ON FUNCTION pawl.apply_cancel_requests(bigint[]) IS
-'Internal: puts the cancellations that were asked for into the rows of these workflows, which the caller has locked; requests of ended ones are dropped.';
+'Internal: puts the cancellations that were asked for into the rows of these workflows, which the caller has locked, or ends those that never ran; requests of
+ended ones are dropped.';
 
 CREATE FUNCTION pawl.cancel_workflows(workflow_ids text[], reason text DEFAULT NULL) RETURNS SETOF text LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
@@ -250,10 +277,11 @@ DECLARE
     ids text[];
     keys bigint[];
     unfinished bigint[];
+    why CONSTANT text := coalesce(reason, nullif(current_setting('pawl.reason', true), ''));
 BEGIN
     SELECT array_agg(f.workflow_id), array_agg(f.workflow_key) INTO ids, keys FROM pawl.find_operable(workflow_ids, reason) f WHERE NOT f.ended;
-    unfinished := pawl.cancel_tree(keys, 'request', reason, pawl.outer_user());
-    RETURN QUERY SELECT pawl.record_workflows('cancel_workflow', ids, keys, unfinished, reason);
+    unfinished := pawl.cancel_tree(keys, 'request', why, pawl.outer_user(), true);
+    RETURN QUERY SELECT pawl.record_workflows('cancel_workflow', ids, keys, unfinished, why);
 END $$;
 REVOKE ALL ON FUNCTION pawl.cancel_workflows(text[], text) FROM PUBLIC;
 COMMENT ON FUNCTION pawl.cancel_workflows(text[], text) IS
@@ -267,13 +295,15 @@ SET search_path = pg_catalog, pg_temp AS $$
 $$;
 REVOKE ALL ON FUNCTION pawl.cancel_workflow(text, text) FROM PUBLIC;
 COMMENT ON FUNCTION pawl.cancel_workflow(text, text) IS
-'Cancels a workflow and its children, and theirs, but for detached ones. True: asked for, now or before; false: it had ended.
+'Cancels a workflow and its children, and theirs, also those of children that have ended, but for detached ones. True: asked for, now or before; false: it
+had ended.
 One that never started ends at once. Any other is told when this commits: its run is interrupted, its compensations run, then it ends as cancelled
 (status_reason request; of children parent); a step that ends after that is not recorded. A parked one wakes up for it. A run that is over
 before it hears of it ends as it would have ended.
 Nothing here waits for a worker, and no worker waits for the end of this transaction.
 workflow_id: PW010 if there is none.
-reason: 1 to 1024 bytes, for people: detail.reason of the error of what was cancelled, beside detail.cancelled_by.
+reason: 1 to 1024 bytes, for people: detail.reason of the error of what was cancelled, beside detail.cancelled_by; and in pawl.audit, which names the
+children too, in detail.with the workflow that was to be cancelled.
 Errors: PW006 for a role whose access is narrowed to something else.';
 
 -- Whoever is second waits here, and does not find them any more.

@@ -299,6 +299,7 @@ CREATE TABLE pawl.cancel_request (
     cancel_reason text        NOT NULL CONSTRAINT cancel_request_cancel_reason CHECK (cancel_reason IN ('request', 'parent')),
     cancelled_by  text        NOT NULL,
     cancel_note   text,
+    audited       boolean     NOT NULL DEFAULT false,   -- it is in pawl.audit, and so is what is cancelled with it
     CONSTRAINT cancel_request_pkey PRIMARY KEY (workflow_key, request_key)
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000, autovacuum_vacuum_cost_delay = 0);
 SELECT pg_catalog.pg_extension_config_dump('pawl.cancel_request', '');

@@ -294,8 +294,8 @@ extension MemoryDatabase.State {
     }
 
     private mutating func cancel(_ key: Int64, _ cancellation: Cancellation, note: String?, now: Int64) {
-        guard let row = workflows[key], !row.isEnded else { return }
-        if row.cancellation == nil {
+        guard let row = workflows[key] else { return }
+        if !row.isEnded, row.cancellation == nil {
             workflows[key]?.cancellation = cancellation
             workflows[key]?.cancelNote = note
             if row.startedAt == nil {

@@ -222,6 +222,17 @@ package struct ConformanceCase: Sendable, CustomTestStringConvertible {
             #expect(look.steps == ["before step succeeded", "s start_child succeeded", "undo compensation succeeded"])
             #expect(try await store.world.cancel("w1") == false)
         },
+        .init(name: "cancellation reaches below a child that has ended") { store in
+            try await store.world.enqueue("w1", input: "{}")
+            let run = try await store.claim()
+            _ = try await store.perform(run, .startChild, "s", #"{"workflow_name": "w", "workflow_id": "c1"}"#)
+            let child = try await store.claim()
+            _ = try await store.perform(child, .startChild, "s", #"{"workflow_name": "w", "workflow_id": "g1"}"#)
+            #expect(try await store.end(child, .succeeded(Array("1".utf8))) == nil)
+            #expect(try await store.world.cancel("w1"))
+            #expect(try await store.world.look(at: "c1").status == "succeeded")
+            #expect(try await store.world.look(at: "g1").status == "cancelled")
+        },
         .init(name: "a parked workflow wakes up to be cancelled") { store in
             try await store.world.enqueue("w1", input: "{}")
             let run = try await store.claim()

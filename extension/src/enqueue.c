@@ -420,8 +420,8 @@ lock_holder(void *argument)
 
 	if (plan == NULL)
 		plan = pawl_prepare("SELECT w.workflow_key, w.workflow_id, w.workflow_name, w.rank, w.ready_key, w.created_at, w.partition_key IS NOT NULL,"
-					   " w.input IS NULL, w.started_at IS NOT NULL OR EXISTS (SELECT FROM pawl.cancel_request r"
-					   " WHERE r.workflow_key OPERATOR(pg_catalog.=) w.workflow_key)"
+					   " w.input IS NULL, w.started_at IS NOT NULL OR w.cancel_requested_at IS NOT NULL"
+					   " OR EXISTS (SELECT FROM pawl.cancel_request r WHERE r.workflow_key OPERATOR(pg_catalog.=) w.workflow_key)"
 					   " FROM pawl.workflow w WHERE w.queue_id OPERATOR(pg_catalog.=) $1 AND w.deduplication_id OPERATOR(pg_catalog.=) $2"
 					   " AND NOT w.deduplication_started FOR UPDATE OF w", 2, ((Oid[]) {INT4OID, TEXTOID}));
 	if (execute(plan, holder->index_key, NULL) != SPI_OK_SELECT)

@@ -2,7 +2,7 @@
 \set SHOW_CONTEXT never
 SET client_min_messages = warning;
 TRUNCATE pawl.workflow, pawl.workflow_history, pawl.payload, pawl.workflow_step, pawl.worker, pawl.worker_handler, pawl.known_handler,
-    pawl.queue, pawl.access_rule, pawl.installation, pawl.signal, pawl.waiter, pawl.cancel_request;
+    pawl.queue, pawl.access_rule, pawl.installation, pawl.signal, pawl.waiter, pawl.cancel_request, pawl.audit_entry;
 INSERT INTO pawl.known_handler VALUES ('ship'), ('bill');
 SET client_min_messages = notice;
 \set me '\'00000000-0000-4000-8000-000000000001\''
@@ -113,6 +113,65 @@ SELECT pg_temp.claimed('root/late', 'root') > 0, pg_temp.queued('root/later', 'r
 SELECT pawl.apply_cancel_requests(array_agg(workflow_key)) FROM pawl.workflow;
 SELECT w.workflow_id, w.status, w.status_reason, w.cancel_requested_at IS NOT NULL AS asked FROM pawl.workflows w WHERE workflow_id LIKE '%late%' ORDER BY 1;
 SELECT workflow_id, cancel_reason, cancel_note FROM pawl.workflow WHERE cancel_requested_at IS NOT NULL ORDER BY 1;
+
+-- Below children that have ended, however deep, but not below a detached one; and each that is cancelled is in the audit, with what it was cancelled with.
+TRUNCATE pawl.workflow, pawl.workflow_history, pawl.signal, pawl.cancel_request, pawl.audit_entry;
+SELECT pg_temp.claimed('root') > 0, pg_temp.claimed('root/over', 'root') > 0, pg_temp.claimed('root/over/busy', 'root/over') > 0,
+    pg_temp.parked('root/over/asleep', 'root/over'), pg_temp.queued('root/over/new', 'root/over'), pg_temp.claimed('root/over/over', 'root/over') > 0,
+    pg_temp.claimed('root/over/over/busy', 'root/over/over') > 0, pg_temp.claimed('root/free', 'root', true) > 0,
+    pg_temp.claimed('root/free/busy', 'root/free') > 0, pg_temp.claimed('asked', 'root') > 0;
+SELECT pg_temp.finish(i, 'succeeded', NULL, NULL) FROM unnest('{root/over,root/over/over,root/free}'::text[]) i;
+SELECT * FROM pawl.cancel_workflows('{root,asked}', 'stop');
+SELECT w.workflow_id, w.status, w.status_reason, w.cancel_requested_at IS NOT NULL AS asked, r.cancel_reason AS requested, u.cancel_reason AS in_row
+    FROM pawl.workflows w LEFT JOIN pawl.cancel_request r ON r.workflow_key = w.workflow_key LEFT JOIN pawl.workflow u ON u.workflow_key = w.workflow_key
+    ORDER BY 1;
+SELECT role_name = current_user AS by_me, action, object_name, reason, detail FROM pawl.audit ORDER BY object_name;
+-- What they start before they hear of it, too: below one that ended since, and below one that ended without hearing of it.
+SELECT pg_temp.claimed('root/late', 'root') > 0, pg_temp.queued('root/late/new', 'root/late'), pg_temp.queued('root/over/busy/new', 'root/over/busy');
+SELECT pg_temp.finish(i, 'succeeded', NULL, NULL) FROM unnest('{root/late,root/over/busy}'::text[]) i;
+SELECT pawl.apply_cancel_requests(ARRAY(SELECT workflow_key FROM pawl.cancel_request));
+SELECT workflow_id, status, status_reason FROM pawl.workflows WHERE workflow_id LIKE '%/new' ORDER BY 1;
+SELECT by_me, object_name, reason, detail FROM (SELECT *, role_name = current_user AS by_me FROM pawl.audit) a WHERE object_name ~ 'late|busy/' ORDER BY object_name;
+SELECT count(*) FROM pawl.cancel_request;
+-- The setting is a reason too.
+SELECT pg_temp.claimed('for a reason') > 0, pg_temp.queued('for a reason/new', 'for a reason');
+SET pawl.reason = 'ticket 42';
+SELECT pawl.cancel_workflow('for a reason');
+RESET pawl.reason;
+SELECT object_name, reason, detail FROM pawl.audit WHERE object_name LIKE 'for a reason%' ORDER BY 1;
+SELECT error ->> 'message' AS why FROM pawl.workflows WHERE workflow_id = 'for a reason/new';
+-- What a handler cancels, no person did.
+SELECT pg_temp.claimed('caller') > 0, pg_temp.claimed('called') > 0, pg_temp.queued('called/new', 'called');
+SELECT status, output FROM pawl.perform_calls(:me, ARRAY[pg_temp.key('caller')], '{1}', '{cancel}', '{1}', '{cancel_workflow}', '{"{\"workflow_id\": \"called\"}"}', '{NULL}');
+SELECT pawl.apply_cancel_requests(ARRAY[pg_temp.key('called')]);
+SELECT workflow_id, status FROM pawl.workflows WHERE workflow_id LIKE 'called%' ORDER BY 1;
+SELECT count(*) FROM pawl.audit WHERE object_name LIKE 'called%';
+-- Never started, and asked for while somebody had it locked: it ends when that is heard of, however far off its start, and in a paused queue.
+TRUNCATE pawl.workflow, pawl.workflow_history, pawl.signal, pawl.cancel_request, pawl.audit_entry;
+SELECT pg_temp.queued('new'), pg_temp.queued('put off'), pg_temp.queued('paused'), pawl.create_queue('stopped'), pawl.pause_queue('stopped');
+UPDATE pawl.workflow SET status = 'delayed', ready_key = NULL, due_at = '2199-01-01' WHERE workflow_id = 'put off';
+UPDATE pawl.workflow w SET queue_id = q.queue_id FROM pawl.queue q WHERE w.workflow_id = 'paused' AND q.queue_name = 'stopped';
+INSERT INTO pawl.cancel_request (workflow_key, cancel_reason, cancelled_by, cancel_note) SELECT workflow_key, 'request', 'somebody', 'stop' FROM pawl.workflow;
+INSERT INTO pawl.signal (workflow_key) SELECT workflow_key FROM pawl.workflow;
+INSERT INTO pawl.worker (worker_id, pid, protocol, concurrency, status, worker_name, hostname, version, role_name)
+    VALUES (:me, 1, 1, 10, 'running', 'w', 'localhost', '0', 'somebody');
+SELECT count(*) FROM pawl.take_signals(:me);
+SELECT workflow_id, status, status_reason, error #>> '{detail,cancelled_by}' AS by, error ->> 'message' AS why FROM pawl.workflows ORDER BY 1;
+DELETE FROM pawl.worker;
+SELECT pawl.drop_queue('stopped');
+-- Fast with many children that have ended, some of which left something running.
+TRUNCATE pawl.workflow, pawl.workflow_history, pawl.signal, pawl.cancel_request, pawl.audit_entry;
+SELECT pg_temp.claimed('root') > 0;
+INSERT INTO pawl.workflow_history (workflow_key, parent_key, created_at, completed_at, epoch, queue_id, priority, recoveries, pinned, status, workflow_id,
+    workflow_name, enqueued_by)
+SELECT -i, pg_temp.key('root'), now(), now(), 1, 0, 0, 0, false, 'succeeded', 'over-' || i, 'ship', 'somebody' FROM generate_series(1, 100000) i;
+INSERT INTO pawl.workflow (workflow_id, workflow_name, enqueued_by, rank, parent_key, ready_key)
+SELECT 'left-' || i, 'ship', 'somebody', 1, -i * 1000, nextval('pawl.key_seq') FROM generate_series(1, 100) i;
+SET statement_timeout = '20s';
+SELECT pawl.cancel_workflow('root');
+SELECT pawl.apply_cancel_requests(ARRAY[pg_temp.key('root')]);
+RESET statement_timeout;
+SELECT status, count(*) FROM pawl.workflows WHERE workflow_id LIKE 'left-%' GROUP BY 1;
 
 -- Several at once: all that had not ended; an unknown id changes nothing.
 TRUNCATE pawl.workflow, pawl.workflow_history, pawl.signal, pawl.cancel_request;

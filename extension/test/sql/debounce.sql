@@ -99,6 +99,11 @@ SELECT pawl.enqueue_workflow('index', '18', workflow_id => 'fifth', deduplicatio
 INSERT INTO pawl.cancel_request (workflow_key, cancel_reason, cancelled_by) SELECT workflow_key, 'request', 'someone' FROM pawl.workflow WHERE workflow_id = 'fifth';
 SELECT pawl.enqueue_workflow('index', '19', workflow_id => 'sixth', deduplication_id => 'd', on_duplicate => 'replace', delay => '1 hour');
 SELECT workflow_id, input, deduplication_id FROM entry WHERE workflow_id IN ('fifth', 'sixth');
+-- Nor with one whose row says it already.
+SELECT pawl.enqueue_workflow('index', '1', workflow_id => 'asked', queue => 'quick', deduplication_id => 'asked', delay => '1 hour');
+UPDATE pawl.workflow SET cancel_requested_at = now(), cancel_reason = 'request' WHERE workflow_id = 'asked';
+SELECT pawl.enqueue_workflow('index', '2', workflow_id => 'after', queue => 'quick', deduplication_id => 'asked', on_duplicate => 'replace', delay => '1 hour');
+SELECT workflow_id, input FROM entry WHERE workflow_id IN ('asked', 'after');
 -- Resumed, one that had started is let be; and it is not resumed while another has its key.
 SELECT pawl.enqueue_workflow('index', '20', workflow_id => 'failing', deduplication_id => 'f');
 SELECT * FROM claim();
