@@ -145,7 +145,8 @@ BEGIN
         ids := ARRAY[arguments ->> 'workflow_id'];
         SELECT ARRAY[w.workflow_key] INTO targets FROM pawl.workflow w WHERE w.workflow_id = ids[1];
         IF NOT FOUND THEN
-            SELECT ARRAY[h.workflow_key] INTO targets FROM pawl.workflow_history h WHERE h.workflow_id = ids[1] LIMIT 1;
+            -- Both tables in one statement: it may go from one to the other meanwhile.
+            SELECT ARRAY[t.workflow_key] INTO targets FROM pawl.find_targets(ids) t;
         END IF;
         IF NOT FOUND THEN
             missing := ids[1];
@@ -211,7 +212,7 @@ BEGIN
     IF kind IN ('send', 'cancel_workflow') THEN
         SELECT w.workflow_key, w.claimed_by, false AS ended INTO target FROM pawl.workflow w WHERE w.workflow_id = id;
         IF NOT FOUND THEN
-            SELECT h.workflow_key, NULL::uuid AS claimed_by, true AS ended INTO target FROM pawl.workflow_history h WHERE h.workflow_id = id LIMIT 1;
+            SELECT t.workflow_key, t.claimed_by, t.ended INTO target FROM pawl.find_targets(ARRAY[id]) t;
         END IF;
         IF NOT FOUND THEN
             failure := pawl.call_error('unknown_workflow', format('Workflow "%s" does not exist.', left(id, 512)), step_name,
@@ -366,6 +367,10 @@ BEGIN
         PERFORM FROM pawl.cancel_request r WHERE r.workflow_key = own_key LIMIT 1;
         is_over := NOT FOUND;
     END IF;
+    IF is_over AND error IS NULL THEN
+        SELECT o.is_over, o.output, o.error INTO is_over, output, error FROM pawl.take_outcome(perform_call.kind, wait.arguments, wait.due_at, own_key,
+            own_name, nullif(perform_call.arguments -> 'offer', 'null')) o;
+    END IF;
     IF NOT is_over THEN
         status := 'waiting';
         due_at := wait.due_at;
@@ -387,10 +392,6 @@ BEGIN
         RETURN;
     END IF;
 
-    IF error IS NULL THEN
-        SELECT o.output, o.error INTO output, error FROM pawl.take_outcome(perform_call.kind, wait.arguments, wait.due_at, own_key, own_name,
-            nullif(perform_call.arguments -> 'offer', 'null')) o;
-    END IF;
     status := CASE WHEN error IS NULL THEN 'succeeded' ELSE 'failed' END;
     IF is_new THEN
         INSERT INTO pawl.workflow_step (workflow_key, epoch, step_name, step_number, kind, status, output, error, child_key, started_at, completed_at)

@@ -71,7 +71,7 @@ BEGIN
         SELECT w.workflow_key INTO workflow_key FROM pawl.workflow w WHERE w.workflow_id = enqueue_child.workflow_id;
     END IF;
     IF workflow_key IS NULL THEN
-        SELECT h.workflow_key INTO workflow_key FROM pawl.workflow_history h WHERE h.workflow_id = enqueue_child.workflow_id LIMIT 1;
+        SELECT t.workflow_key INTO workflow_key FROM pawl.find_targets(ARRAY[enqueue_child.workflow_id]) t;
     END IF;
     IF workflow_key IS NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'serialization_failure', MESSAGE = format('workflow "%s" was deleted meanwhile', workflow_id), HINT = 'Try again.';

@@ -64,7 +64,8 @@ extension WorkflowContext {
     /// Waits until a child has ended, and gives its output.
     /// - Parameter name: the step's name; `result:` and the workflow's name unless given.
     /// - Throws: ``WorkflowFailure`` if it did not succeed, with the code, type and detail of the child's error, so that ``WorkflowFailure/as(_:)`` gives
-    ///   back what its handler threw; of one that was cancelled the code is `child_cancelled`. ``WorkflowCancelled``.
+    ///   back what its handler threw; of one that was cancelled the code is `child_cancelled`, of one whose output was redacted `redacted`.
+    ///   ``WorkflowCancelled``.
     public func result<Output: Decodable>(of child: ChildWorkflow<Output>, name: String? = nil) async throws -> Output {
         let arguments = CallArguments().text("workflow_id", child.workflowID)
         let json = try await call("await_child", name: name ?? Self.name("result", child.workflowName), arguments)

@@ -33,8 +33,8 @@ extension WorkflowContext {
     ///   - position: that of the first entry wanted, from 1.
     ///   - limit: how many entries a portion has at most.
     ///   - timeout: how long to wait for each next portion; nil: as long as it takes.
-    /// - Throws: while iterating, ``WorkflowFailure`` with code `unknown_workflow`, `stream_timeout`, or `bad_entry` and the JSON path if an entry is no
-    ///   `Value`. ``WorkflowCancelled``.
+    /// - Throws: while iterating, ``WorkflowFailure`` with code `unknown_workflow`, `redacted`, `stream_timeout`, or `bad_entry` and the JSON path if an
+    ///   entry is no `Value`. ``WorkflowCancelled``.
     public func readStream<Value: Decodable>(
         _ value: Value.Type, of workflowID: String, key: String, from position: Int = 1, limit: Int = 100, timeout: Duration? = nil
     ) -> StreamEntries<Value> {

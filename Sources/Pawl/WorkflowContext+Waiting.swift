@@ -60,7 +60,8 @@ extension WorkflowContext {
 
     /// Waits until a workflow has set an event, and gives its latest value; nil: that workflow has ended without it.
     /// - Parameter name: the step's name; `get_event:` and the key unless given.
-    /// - Throws: ``WorkflowFailure`` with code `unknown_workflow`, or `bad_event` and the JSON path if the value is no `Value`. ``WorkflowCancelled``.
+    /// - Throws: ``WorkflowFailure`` with code `unknown_workflow`, `redacted`, or `bad_event` and the JSON path if the value is no `Value`.
+    ///   ``WorkflowCancelled``.
     public func getEvent<Value: Decodable>(_ value: Value.Type, of workflowID: String, key: String, name: String? = nil) async throws -> Value? {
         try await event(value, workflowID, key, nil, name)
     }

@@ -245,7 +245,9 @@ prepare_plans(void)
 		"SELECT w.queue_id, w.partition_key FROM pawl.workflow w WHERE w.crashes >= 2 AND w.ready_key IS NOT NULL AND w.claimed_by IS NULL AND ($1 IS NULL OR w.queue_id = ANY ($1))"
 		" GROUP BY w.queue_id, w.partition_key ORDER BY min(w.ready_key)", 1, ((Oid[]) {INT4ARRAYOID}));
 	parent_plan = pawl_prepare("SELECT w.workflow_id FROM pawl.workflow w WHERE w.workflow_key = $1", 1, ((Oid[]) {INT8OID}));
-	ended_parent_plan = pawl_prepare("SELECT h.workflow_id FROM pawl.workflow_history h WHERE h.workflow_key = $1 LIMIT 1", 1, ((Oid[]) {INT8OID}));
+	ended_parent_plan = pawl_prepare("SELECT w.workflow_id FROM pawl.workflow w WHERE w.workflow_key = $1"
+									 " UNION ALL SELECT h.workflow_id FROM pawl.workflow_history h WHERE h.workflow_key = $1 LIMIT 1", 1,
+									 ((Oid[]) {INT8OID}));
 	claim_types[1] = INT8OID;
 	held_probe_plan = pawl_prepare("SELECT FROM pawl.workflow w WHERE " HELD " LIMIT $4", 10, claim_types);
 	held_plan = pawl_prepare(TAKE(HELD, "w.rank, w.ready_key", LIMITED, FORMER_KEYS), 11, claim_types);
@@ -342,7 +344,10 @@ prepared_transactions(void)
 	return SPI_processed > 0;
 }
 
-/* The workflow_id of a parent, which may have ended; NULL: it is gone. */
+/*
+ * The workflow_id of a parent, which may have ended; NULL: it is gone. The second look is at both tables, because it may have been resumed since
+ * the first.
+ */
 static char *
 parent_id(Datum key)
 {

@@ -222,4 +222,23 @@ SELECT status, status_reason FROM pawl.workflows WHERE workflow_id = 'young';
 SELECT * FROM pg_temp.call('c', 'of_young', 'await_child', '{}');
 SELECT cancel_reason FROM pawl.take_signals(:me) WHERE cancel_reason IS NOT NULL;
 SELECT * FROM pg_temp.call('c', 'of_young', 'await_child', '{}');
+
+-- What was redacted is a failure, and no value; a failure keeps its code, and what there never was is none.
+TRUNCATE pawl.workflow, pawl.workflow_history, pawl.signal, pawl.cancel_request, pawl.waiter, pawl.workflow_step;
+SELECT pawl.enqueue_workflow('ship', workflow_id => i) FROM unnest('{asks,gone,failed,still}'::text[]) i;
+SELECT count(*) FROM pawl.claim_workflows(:me, 10, '{ship,bill}', '{1,1}', NULL);
+SELECT status FROM pg_temp.call('gone', 'event', 'set_event', '{"key": "e", "value": 1}');
+SELECT status FROM pg_temp.call('gone', 'stream', 'write_stream', '{"key": "s", "value": 1}');
+SELECT pg_temp.finish('gone', 'succeeded', '"secret"', NULL), pg_temp.finish('failed', 'failed', NULL, '{"code": "declined", "message": "secret"}', 'error'),
+    pg_temp.finish('still', 'succeeded', '"said"', NULL);
+SELECT * FROM pawl.redact_workflows('{gone,failed}');
+SELECT * FROM pg_temp.call('asks', 'await', 'await_child', '{"workflow_id": "gone"}');
+SELECT * FROM pg_temp.call('asks', 'await_failed', 'await_child', '{"workflow_id": "failed"}');
+SELECT * FROM pg_temp.call('asks', 'event', 'get_event', '{"workflow_id": "gone", "key": "e"}');
+SELECT * FROM pg_temp.call('asks', 'no_event', 'get_event', '{"workflow_id": "gone", "key": "f"}');
+SELECT * FROM pg_temp.call('asks', 'stream', 'read_stream', '{"workflow_id": "gone", "key": "s"}');
+SELECT * FROM pg_temp.call('asks', 'no_stream', 'read_stream', '{"workflow_id": "gone", "key": "s", "from": 2}');
+SELECT jsonb_pretty(output) FROM pg_temp.call('asks', 'all', 'await_children', '{"workflow_ids": ["gone", "still", "failed"]}');
+SELECT jsonb_pretty(output) FROM pg_temp.call('asks', 'race', 'race', '{"of": [{"kind": "get_event", "workflow_id": "gone", "key": "e"}]}');
+SELECT step_name, error FROM pawl.workflow_steps WHERE workflow_id = 'asks' AND error IS NOT NULL ORDER BY 1;
 SELECT pg_advisory_unlock_all();
