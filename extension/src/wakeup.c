@@ -20,7 +20,7 @@ static PawlWaiter *mine = NULL;
 static bool poll_ended = false;
 static bool ran_out = false;
 static int64 patience = 0;		/* milliseconds to wait at most, as it was armed; -1: until it is woken */
-static bool slot_awaited = false;	/* of a rate limit: then a wait that ends by itself was no poll */
+static bool timed = false;		/* it ends at a time that is known, or was armed so: then a wait that ends by itself was no poll */
 static uint64 arming = 0;		/* how often this session was armed for something else, or looked by itself */
 
 /* At the end of the session: another waiter gets the baton, if this one was woken and did not look any more. */
@@ -341,13 +341,13 @@ pawl_arm(Datum worker, ArrayType *names, ArrayType *versions, Datum queue_names)
 		if (mine != NULL && pg_atomic_read_u64(&pawl_shared->offers_generation) != offer->generation)
 			settled = false;
 	}
-	slot_awaited = wish.slot_awaited;
 
 	/* What is delayed or parked: not longer than until the first of it is due. */
 	due_in = may_claim ? next_due() : -1;
 	if (due_in >= 0)
 		wait_at_most(&wish, due_in);
 	patience = wish.milliseconds;
+	timed = wish.slot_awaited || (patience >= 0 && (pawl_poll_interval == 0 || patience < pawl_poll_interval));
 
 	/* What is due later than that need not wake it; with a second for the way from here to pawl.wait. */
 	if (mine != NULL)
@@ -480,7 +480,7 @@ pawl_wait_1_0(PG_FUNCTION_ARGS)
 		ResetLatch(MyLatch);
 	}
 	ran_out = !woken;
-	poll_ended = ran_out && !slot_awaited;
+	poll_ended = ran_out && !timed;
 	/* It looks at everything, unless it was only on its way to the rest of it. */
 	arming += !woken && timeout != 0;
 	values[0] = BoolGetDatum(woken);

@@ -65,3 +65,13 @@ SELECT pg_temp.claim();
 SELECT pawl.arm_worker(:me, '{ship}', '{1}', NULL);
 SELECT pawl.release_hold();
 DELETE FROM pawl.workflow;
+
+-- A wait that ended because something was due was no poll, though another has made that claimable meanwhile.
+SELECT rescued_by_poll AS rescued_before FROM pawl.wakeup_statistics() \gset
+SELECT pawl.enqueue_workflow('ship', workflow_id => 'due', delay => '50 ms');
+SELECT pawl.arm_worker(:me, '{ship}', '{1}', NULL) BETWEEN 0 AND 50 AS soon;
+CALL pawl.wait(NULL, NULL);
+UPDATE pawl.workflow SET status = 'enqueued', due_at = NULL, ready_key = nextval('pawl.key_seq');
+SELECT pg_temp.claim();
+SELECT rescued_by_poll - :rescued_before AS rescued FROM pawl.wakeup_statistics();
+DELETE FROM pawl.workflow;
