@@ -67,6 +67,27 @@ import Testing
         #expect(try session.value("SELECT 1") == .number("1"))
     }
 
+    @Test func whatAFilterFoundIsMeantAndNothingElse() throws {
+        let database = try TestDatabase.make()
+        defer { withExtendedLifetime(database) {} }
+        let session = try OperatorSession(database: database.connectionString)
+        func enqueue(_ id: String) throws { try session.call("enqueue_workflow", [("workflow_name", "ship"), ("workflow_id", id)]) }
+        for id in ["a", "b", "c"] { try enqueue(id) }
+        var filter = WorkflowFilter()
+        filter.workflowName = "ship"
+        let found = WorkflowTargets.found(try session.workflowKeys(filter))
+        #expect(found.count == 3)
+        // One is gone, and another one has its id.
+        #expect(try session.perform(.cancel(reason: nil), on: "b") && session.perform(.delete, on: "b"))
+        try enqueue("b")
+        #expect(try session.forkWorkflows(found, WorkflowFork()).map { $0["workflow_id"].text }.sorted { $0! < $1! } == ["a", "c"])
+        let cancelled = try session.perform(.cancel(reason: nil), on: found)
+        #expect(cancelled.filter { $0["changed"].isTrue }.map { $0["workflow_id"].text }.sorted { $0! < $1! } == ["a", "c"])
+        #expect(try session.workflow("b")["status"].text == "enqueued")
+        let missing = #expect(throws: OperatorError.self) { try session.perform(.delete, on: .named(["a", "nobody"])) }
+        #expect(missing?.kind == .notFound)
+    }
+
     @Test func errorsCarryDetailHintAndCure() throws {
         let session = try Self.session()
         #expect(throws: OperatorError.self) { try session.value("SELECT pawl.get_event('a', 'b')") }

@@ -53,7 +53,7 @@ struct WorkflowForkCommand: OperatorCommand {
         let forked = try selection.inBatches(targets, words, screen, line: { screen.text($0["new_workflow_id"]) }) {
             try session.forkWorkflows($0, fork)
         }
-        if forked < targets.count { screen.note("\(words.leftOut(targets.count - forked)).") }
+        if forked < targets.count { screen.note(words.answer(forked, of: targets.count)) }
         if forked == 0 { throw ExitCode.nothing }
     }
 }

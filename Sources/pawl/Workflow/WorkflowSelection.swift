@@ -38,10 +38,13 @@ struct WorkflowSelection: ParsableArguments {
             count.counted("workflow") + (scope.isEmpty ? "" : " and " + (count == 1 ? scope.replacing("their", with: "its") : scope))
         }
 
-        /// `2 were left out: …`
-        func leftOut(_ count: Int) -> String {
-            let why = severalUnchanged ?? "\(count == 1 ? "was" : "were") left out: `pawl workflow \(verb.lowercased()) ID` says why"
-            return "\(count.grouped) \(why)"
+        /// `Redacted 3 of 5 workflows and all their children; 2 were left out: …`
+        func answer(_ changed: Int, of count: Int) -> String {
+            let rest = count - changed
+            let what = changed > 0 ? "\(done) \(rest > 0 ? "\(changed.grouped) of " : "")\(targets(count))" : "Nothing was changed"
+            guard rest > 0 else { return what + "." }
+            let why = severalUnchanged ?? "\(rest == 1 ? "was" : "were") left out: `pawl workflow \(verb.lowercased()) ID` says why"
+            return "\(what); \(rest.grouped) \(why)."
         }
     }
 
@@ -57,11 +60,7 @@ struct WorkflowSelection: ParsableArguments {
         }
         let targets = try targets(in: action.statuses, words, session, screen)
         let changed = try inBatches(targets, words, screen) { try session.perform(action, on: $0) }
-        let rest = targets.count - changed
-        if !screen.json {
-            let done = "\(words.done) \(rest > 0 ? "\(changed.grouped) of " : "")\(words.targets(targets.count))"
-            print((changed > 0 ? done : "Nothing was changed") + (rest > 0 ? "; \(words.leftOut(rest))." : "."))
-        }
+        if !screen.json { print(words.answer(changed, of: targets.count)) }
         if changed == 0 { throw ExitCode.nothing }
     }
 
