@@ -9,9 +9,9 @@ enum ChildProcess {
         return path.split(separator: ":").map { "\($0)/\(name)" }.first { access($0, X_OK) == 0 }
     }
 
-    /// Runs it with this process's terminal. Returns its exit code; a signal is 128 and its number, as in a shell.
-    static func run(_ program: String, _ arguments: [String]) throws -> Int32 {
-        try wait(for: spawn(program, arguments, output: nil), program)
+    /// Runs it with this process's terminal, or with its output elsewhere. Returns its exit code; a signal is 128 and its number, as in a shell.
+    static func run(_ program: String, _ arguments: [String], output: Int32? = nil) throws -> Int32 {
+        try wait(for: spawn(program, arguments, output: output), program)
     }
 
     /// Runs it and returns what it wrote to its standard output, if it ended with 0.

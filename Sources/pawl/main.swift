@@ -3,4 +3,5 @@ internal import PluginRegistry
 
 // Checking a plugin starts this program again, as a child that loads it.
 PluginProbe.runIfRequested()
+Terminal.failIfOutputIsLost()
 PawlCommand.main()

@@ -10,8 +10,8 @@ import Testing
 ///     No workflow matches.                            what it wrote, to both outputs
 ///     [exit 2]                                        unless that is 0
 ///
-/// Commands run in an empty directory. `<role>` is a role of the transcript's own: `$ PGUSER=<role> pawl …`. What differs from run to run is
-/// written as `<time>` and `<uuid>`. With PAWL_UPDATE_TRANSCRIPTS=1 the files are rewritten from what the commands do; read the diff.
+/// Commands run in an empty directory; PAWL_SOURCES is that of the source tree. `<role>` is a role of the transcript's own: `$ PGUSER=<role> pawl …`.
+/// What differs from run to run is written as `<time>` and `<uuid>`. No line is wider than a command's `COLUMNS=80` says. With PAWL_UPDATE_TRANSCRIPTS=1 the files are rewritten from what the commands do; read the diff.
 struct Transcript {
     private enum Block {
         case comment(String)
@@ -83,7 +83,13 @@ struct Transcript {
                 try session.script(script.replacing("<role>", with: role))
                 text += script.split(separator: "\n", omittingEmptySubsequences: false).map { "sql> \($0)\n" }.joined() + "\n"
             case .command(let command, let expected):
-                let output = Self.normalized(try Self.run(command.replacing("<role>", with: role), database, in: directory), role)
+                let shown = try Self.run(command.replacing("<role>", with: role), database, in: directory)
+                if let columns = command.firstMatch(of: #/COLUMNS=(\d+)/#).flatMap({ Int($0.1) }) {
+                    let lines: [Substring] = shown.split(separator: "\n")
+                    let wide = lines.filter { $0.replacing(#/\^\[\d*m/#, with: "").count > columns }
+                    #expect(wide == [], "\(name): $ \(command)")
+                }
+                let output = Self.normalized(shown, role)
                 if !updates { #expect(output == expected, "\(name): $ \(command)") }
                 text += "$ " + command.replacing("\n", with: "\n> ") + "\n" + output + (output.isEmpty ? "\n" : "\n\n")
             }
@@ -98,7 +104,10 @@ struct Transcript {
         let path = BuiltProducts.directory.path + ":" + (ProcessInfo.processInfo.environment["PATH"] ?? "/usr/bin:/bin")
         let process = try TestProcess(
             "/bin/sh", ["-c", "cd '\(directory.path)'\n\(command)"],
-            environment: ["PATH": path, "PGDATABASE": database.name, "PAWL_DATABASE": "", "COLUMNS": "", "NO_COLOR": "", "TERM": "xterm"])
+            environment: [
+                "PATH": path, "PGDATABASE": database.name, "PAWL_DATABASE": "", "COLUMNS": "", "NO_COLOR": "", "TERM": "xterm",
+                "PAWL_SOURCES": BuiltProducts.checkout.path,
+            ])
         let status = try process.waitBlocking(within: .seconds(60))
         var output = process.output
         while output.hasSuffix("\n") { output.removeLast() }

@@ -28,6 +28,9 @@ struct PluginBuildCommand: ParsableCommand {
     @Flag(help: "Keep symbols and debug information: larger, but a crash report then names functions and lines.")
     var symbols = false
 
+    @Flag(help: "Write one JSON object instead of text; what the compiler says goes to standard error.")
+    var json = false
+
     func run() throws {
         let directory = absolute(self.directory)
         guard access(directory + "/Package.swift", R_OK) == 0 else {
@@ -55,22 +58,22 @@ struct PluginBuildCommand: ParsableCommand {
         let arguments =
             ["build", "--package-path", directory, "--scratch-path", scratch, "--configuration", "release", "--product", product]
             + PluginBuildCommand.flags(exports: exports, symbols: symbols)
-        guard try ChildProcess.run(swift, arguments) == 0 else {
+        guard try ChildProcess.run(swift, arguments, output: json ? STDERR_FILENO : nil) == 0 else {
             throw CommandFailure("package \(package.name) does not build; the compiler's messages are above")
         }
 
         let built = scratch + "/release/lib\(product).so"
         guard access(built, R_OK) == 0 else { throw CommandFailure("the build ended well, but left no \(built)") }
         guard var report = PluginReport.of([built]).first else { return }
-        guard report.accepted else {
-            print(report.text)
-            throw ExitCode.failure
+        if report.accepted {
+            // Only what is accepted takes the place of what was there.
+            let file = try destination(default: scratch + "/\(product).so", product: product)
+            guard let bytes = FileManager.default.contents(atPath: built) else { throw CommandFailure("cannot read \(built)") }
+            try OutputFile.write(Array(bytes), to: file, mode: 0o777)
+            report.file = file
         }
-        // Only what is accepted takes the place of what was there.
-        let file = try destination(default: scratch + "/\(product).so", product: product)
-        try replace(file, with: built)
-        report.file = file
-        print(report.text)
+        if json { try printJSON(report) } else { print(report.text.printableLines) }
+        guard report.accepted else { throw ExitCode.failure }
     }
 
     /// Everything in one file (plugins that shared a Swift runtime would corrupt each other), nothing undefined, one symbol exported, and
@@ -85,22 +88,6 @@ struct PluginBuildCommand: ParsableCommand {
         let path = absolute(output)
         var isDirectory = false
         return FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory) && isDirectory ? "\(path)/\(product).so" : path
-    }
-
-    /// By renaming: whoever has the old file open keeps it whole.
-    private func replace(_ file: String, with built: String) throws {
-        let temporary = "\(file).\(getpid())"
-        do {
-            try? FileManager.default.removeItem(atPath: temporary)
-            try FileManager.default.copyItem(atPath: built, toPath: temporary)
-        } catch {
-            throw CommandFailure("cannot write \(file): \(error)")
-        }
-        guard rename(temporary, file) == 0 else {
-            let reason = String(cString: strerror(errno))
-            unlink(temporary)
-            throw CommandFailure("cannot write \(file): \(reason)")
-        }
     }
 }
 

@@ -23,7 +23,7 @@ struct PluginCheckCommand: ParsableCommand {
         if json {
             try printJSON(reports)
         } else {
-            for report in reports { print(report.text) }
+            for report in reports { print(report.text.printableLines) }
         }
         guard reports.allSatisfy(\.accepted) else { throw ExitCode.failure }
     }

@@ -50,7 +50,7 @@ struct PluginReplayCommand: ParsableCommand {
         if json {
             try printJSON(reports)
         } else {
-            for report in reports { print(report.text) }
+            for report in reports { print(report.text.printableLines) }
         }
         guard reports.allSatisfy(\.fits) else { throw ExitCode.failure }
     }
@@ -59,7 +59,7 @@ struct PluginReplayCommand: ParsableCommand {
 /// Says it, and ends the command with status 2.
 private func unusable(_ text: String) -> ExitCode {
     Terminal.complain("Error: \(text)")
-    return ExitCode(2)
+    return .nothing
 }
 
 /// A plugin in this process, from a directory that holds nothing else.
@@ -68,10 +68,15 @@ private struct LoadedForReplay {
     private let directory: String
 
     init(_ plugin: String, _ interceptor: any StepInterceptor) throws {
-        let directory = FileManager.default.temporaryDirectory.appending(path: "pawl-replay-\(getpid())").path
+        // One that nobody could have prepared, or can enter: what is in it is loaded.
+        var template = Array(FileManager.default.temporaryDirectory.appending(path: "pawl-replay-XXXXXX").path.utf8CString)
+        guard mkdtemp(&template) != nil else {
+            throw CommandFailure("cannot make a temporary directory: \(String(cString: strerror(errno)))")
+        }
+        let directory = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
         let name = plugin.split(separator: "/").last.map(String.init) ?? plugin
         do {
-            try FileManager.default.createDirectory(atPath: "\(directory)/plugins", withIntermediateDirectories: true)
+            try FileManager.default.createDirectory(atPath: "\(directory)/plugins", withIntermediateDirectories: false)
             try FileManager.default.copyItem(atPath: plugin, toPath: "\(directory)/plugins/\(name.hasSuffix(".so") ? name : name + ".so")")
         } catch {
             try? FileManager.default.removeItem(atPath: directory)

@@ -32,7 +32,8 @@ extension Screen {
             json ? queues : people,
             [
                 "queue", TableColumn("depth", "waiting"), "running", TableColumn("oldest", "oldest"), TableColumn("concurrency", "limit"),
-                TableColumn("worker_concurrency", "per worker"), TableColumn("partition_concurrency", "per partition"), "rate", "paused",
+                TableColumn("worker_concurrency", "per worker", spare: 1), TableColumn("partition_concurrency", "per partition", spare: 2), "rate",
+                "paused",
             ], empty: "There is no queue.")
     }
 

@@ -22,8 +22,8 @@ struct ScheduleListCommand: OperatorCommand {
         screen.show(
             screen.json ? schedules : schedules.with("paused", screen.paused),
             [
-                "schedule", "cron", "timezone", TableColumn("workflow_name", "workflow"), "next_at", "last_at", "fired", "missed", "skipped", "paused",
-                TableColumn("last_error", "error"),
+                "schedule", "cron", TableColumn("timezone", spare: 2), TableColumn("workflow_name", "workflow"), "next_at", "last_at",
+                TableColumn("fired", spare: 1), "missed", "skipped", "paused", TableColumn("last_error", "error"),
             ], empty: "There is no schedule.")
     }
 }

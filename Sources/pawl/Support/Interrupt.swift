@@ -2,11 +2,11 @@ internal import Glibc
 
 /// Ctrl-C while a command talks to a database: the first lets it stop in order, the second ends the program.
 enum Interrupt {
-    // Written once by `descriptor`, before the handler is installed.
+    // Written once, before the handler is installed.
     fileprivate nonisolated(unsafe) static var writeEnd: Int32 = -1
 
-    /// A descriptor that can be read from the first Ctrl-C on.
-    static func descriptor() -> Int32 {
+    /// Can be read from the first Ctrl-C on; asking for it is what changes the meaning of Ctrl-C. Negative: it was not changed.
+    static let descriptor: Int32 = {
         var ends: [Int32] = [-1, -1]
         // Without a pipe Ctrl-C does what it always does.
         guard pipe(&ends) == 0 else { return -1 }
@@ -14,11 +14,11 @@ enum Interrupt {
         writeEnd = ends[1]
         var action = sigaction()
         action.__sigaction_handler.sa_handler = receiveInterrupt
-        // SA_RESETHAND, which is the sign bit. Without SA_RESTART, so that a question is interrupted too.
+        // SA_RESETHAND, which is the sign bit.
         action.sa_flags = Int32(bitPattern: 0x8000_0000)
         sigaction(SIGINT, &action, nil)
         return ends[0]
-    }
+    }()
 }
 
 private func receiveInterrupt(_ signal: Int32) {

@@ -43,7 +43,7 @@ extension OperatorCommand {
     func run() throws {
         do {
             let session = try OperatorSession(database: options.connectionString(), onNotice: { Terminal.complain("note: \($0)") })
-            session.interruptDescriptor = Interrupt.descriptor()
+            session.interruptDescriptor = Interrupt.descriptor
             let screen = Screen(
                 json: options.json, colours: Terminal.hasColours && !options.noColor, width: Terminal.width, now: try session.now())
             if let reason { try session.setReason(reason) }

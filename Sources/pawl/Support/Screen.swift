@@ -6,16 +6,19 @@ internal import PostgresStore
 struct TableColumn: ExpressibleByStringLiteral {
     let name: String
     let title: String
+    /// Where there is no room for all, the highest is left out first; 0: before that texts are cut as short as can be.
+    let spare: Int
 
-    init(_ name: String, _ title: String) {
+    init(_ name: String, _ title: String? = nil, spare: Int = 0) {
         self.name = name
-        self.title = title
+        self.title = title ?? Self.title(name)
+        self.spare = spare
     }
 
-    /// The title is made from the name: `created_at` is created, `workflow_name` is workflow name.
-    init(stringLiteral name: String) {
-        self.init(name, (name.hasSuffix("_at") ? String(name.dropLast(3)) : name).replacing("_", with: " "))
-    }
+    init(stringLiteral name: String) { self.init(name) }
+
+    /// Made from the name: `created_at` is created, `workflow_name` is workflow name.
+    static func title(_ name: String) -> String { (name.hasSuffix("_at") ? String(name.dropLast(3)) : name).replacing("_", with: " ") }
 }
 
 /// Where commands show what they found: tables and sentences for people, or JSON for programs.
@@ -47,7 +50,10 @@ struct Screen {
 
     /// Several things that were done: a sentence about all of them, or an array.
     func say(_ sentence: String, _ objects: [OperatorRow]) {
-        print(json ? Self.array(objects) : sentence)
+        guard json else { return print(sentence) }
+        var listing = listing([], empty: "")
+        listing.add(objects)
+        listing.end()
     }
 
     /// What was, or was not, changed about one object.
@@ -59,7 +65,7 @@ struct Screen {
     /// One thing: its columns one below the other, without those that are NULL; or an object.
     func show(_ object: OperatorRow) {
         if json { return print(object.json) }
-        let facts = zip(object.columns, object.values).filter { !$1.isNull }.map { (TableColumn(stringLiteral: $0).title, text($1)) }
+        let facts = zip(object.columns, object.values).filter { !$1.isNull }.map { (TableColumn.title($0), text($1)) }
         let width = facts.map(\.0.columns).max() ?? 0
         for (name, value) in facts { print(styled(name.padded(to: width), .faint) + "  " + value) }
     }
@@ -87,15 +93,13 @@ struct Screen {
             throw CommandFailure("\(question)? There is nobody to ask: give --yes to do it unasked")
         }
         Terminal.writeError("\(question)? [y/N] ")
-        guard let answer = readLine() else {
-            Terminal.writeError("\n")
-            throw CommandFailure("nothing was changed")
+        var answer: String?
+        do {
+            // Nobody ended the line.
+            defer { if answer == nil { Terminal.writeError("\n") } }
+            answer = try StandardInput.line()
         }
-        guard ["y", "yes"].contains(answer.lowercased()) else { throw CommandFailure("nothing was changed") }
-    }
-
-    static func array(_ objects: [OperatorRow]) -> String {
-        objects.isEmpty ? "[]" : "[\n" + objects.map { "  \($0.json)" }.joined(separator: ",\n") + "\n]"
+        guard let answer, ["y", "yes"].contains(answer.lowercased()) else { throw CommandFailure("nothing was changed") }
     }
 }
 
@@ -105,15 +109,17 @@ struct Listing {
     fileprivate let columns: [TableColumn]
     fileprivate let empty: String
     private(set) var count = 0
+    private var needs: [ColumnNeed]
     private var layout: TableLayout?
 
     fileprivate init(screen: Screen, columns: [TableColumn], empty: String) {
         self.screen = screen
         self.columns = columns
         self.empty = empty
+        needs = columns.map { ColumnNeed(title: $0.title, spare: $0.spare) }
     }
 
-    mutating func add(_ rows: OperatorRows) {
+    mutating func add(_ rows: some Collection<OperatorRow>) {
         if screen.json {
             for row in rows {
                 print(count == 0 ? "[\n  " : ",\n  ", terminator: "")
@@ -124,24 +130,24 @@ struct Listing {
         }
         guard !rows.isEmpty else { return }
         let cells = rows.map { row in columns.map { cell(row[$0.name], $0) } }
-        let layout = layout ?? begin(cells)
+        for row in cells {
+            for (column, cell) in row.enumerated() { needs[column].take(cell) }
+        }
+        // The first rows decide which columns there are; later ones may need wider ones.
+        let layout = TableLayout(needs, width: screen.width, shown: layout?.shown)
+        if self.layout == nil {
+            for line in layout.heading(colours: screen.colours) { print(line) }
+        }
+        self.layout = layout
         for row in cells { print(layout.line(row, colours: screen.colours)) }
         count += rows.count
     }
 
     func end() {
-        if screen.json { print(count == 0 ? "[]" : "\n]") } else if count == 0 { print(empty) }
-    }
-
-    /// The first rows decide how wide the columns are.
-    private mutating func begin(_ rows: [[TableCell]]) -> TableLayout {
-        let layout = TableLayout(titles: columns.map(\.title), rows: rows, width: screen.width)
-        self.layout = layout
-        let titles = columns.indices.map { column in
-            TableCell(text: columns[column].title, style: .bold, isNumber: rows.contains { $0[column].isNumber })
-        }
-        print(layout.line(titles, colours: screen.colours))
-        return layout
+        if screen.json { return print(count == 0 ? "[]" : "\n]") }
+        guard let layout else { return print(empty) }
+        let leftOut = columns.indices.filter { !layout.shown.contains($0) && needs[$0].width > 0 }.map { columns[$0].name }
+        if !leftOut.isEmpty { screen.note("No room for \(leftOut.joined(separator: ", ")).") }
     }
 
     private func cell(_ value: OperatorValue, _ column: TableColumn) -> TableCell {

@@ -1,4 +1,5 @@
-internal import Glibc
+// `stdout` is a variable to C; nobody changes it.
+@preconcurrency internal import Glibc
 
 /// What this program writes to, as far as it is a terminal.
 enum Terminal {
@@ -25,16 +26,30 @@ enum Terminal {
     /// What was printed goes out now, also to a pipe.
     static func flush() { fflush(nil) }
 
+    /// Whether something that was printed could not be written: a full disk, a reader that is gone.
+    static var lostOutput: Bool { ferror(stdout) != 0 }
+
+    /// Makes that a failure of the program, however it ends otherwise.
+    static func failIfOutputIsLost() {
+        atexit {
+            let isWritten = fflush(stdout) == 0
+            let reason = isWritten ? "" : ": " + String(cString: strerror(errno))
+            guard !isWritten || Terminal.lostOutput else { return }
+            Terminal.writeError("Error: the output could not be written\(reason)\n")
+            _exit(EXIT_FAILURE)
+        }
+    }
+
     /// To standard error, as it is.
     static func writeError(_ text: String) {
         let bytes = Array(text.utf8)
         _ = write(STDERR_FILENO, bytes, bytes.count)
     }
 
-    /// A line on standard error, after what was printed so far.
+    /// Lines on standard error, after what was printed so far. They may hold text from a database.
     static func complain(_ text: String) {
         flush()
-        writeError(text + "\n")
+        writeError(text.printableLines + "\n")
     }
 }
 

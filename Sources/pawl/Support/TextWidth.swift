@@ -16,18 +16,34 @@ extension String {
         return limit > 0 ? text + "…" : ""
     }
 
+    /// Its words, on lines of at most `limit` columns; a word that is wider is cut.
+    func wrapped(to limit: Int) -> [String] {
+        var lines: [String] = []
+        for word in split(separator: " ").map({ String($0).truncated(to: limit) }) {
+            if let last = lines.last, last.columns + 1 + word.columns <= limit {
+                lines[lines.count - 1] = last + " " + word
+            } else {
+                lines.append(word)
+            }
+        }
+        return lines
+    }
+
     func padded(to width: Int, right: Bool = false) -> String {
         let padding = String(repeating: " ", count: max(0, width - columns))
         return right ? padding + self : self + padding
     }
 
-    /// Without what moves a terminal's cursor or changes its state: text from a database is only shown.
+    /// Without what moves a terminal's cursor or changes its state: text from a database is only shown. One line.
     var printable: String {
         guard unicodeScalars.contains(where: \.isControl) else { return self }
         var text = ""
         text.unicodeScalars.append(contentsOf: unicodeScalars.map { $0.isControl ? " " : $0 })
         return text
     }
+
+    /// The same for text of several lines.
+    var printableLines: String { split(separator: "\n", omittingEmptySubsequences: false).map { String($0).printable }.joined(separator: "\n") }
 }
 
 extension Unicode.Scalar {

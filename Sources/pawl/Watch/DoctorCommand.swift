@@ -21,7 +21,7 @@ struct DoctorCommand: OperatorCommand {
         let workers = try? session.workers(ended: false)
         let findings = try session.diagnose() + Self.findings(clock) + (workers.map(Self.findings) ?? [])
         if screen.json {
-            print(place.adding("findings", .json("[" + findings.map(\.json).joined(separator: ", ") + "]")).json)
+            print(place.adding("findings", .json(findings.json)).json)
         } else {
             screen.show(place)
             print("")

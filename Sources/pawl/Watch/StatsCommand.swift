@@ -37,6 +37,7 @@ struct StatsCommand: OperatorCommand {
                 if Terminal.outputIsTerminal, !screen.json { print("\u{1B}[H\u{1B}[2J", terminator: "") }
                 try show(session, screen.at(try session.now()))
                 Terminal.flush()
+                guard !Terminal.lostOutput else { return }
                 try session.pause(milliseconds: Int32(clamping: watch * 1000))
             }
         }
@@ -57,25 +58,25 @@ struct StatsCommand: OperatorCommand {
         screen.show(
             workflows.rounded(),
             [
-                TableColumn("workflow_name", "workflow"), "queue", "ended", "failed", "cancelled", TableColumn("per_second", "per second"),
-                TableColumn("error_rate", "errors"), TableColumn("waited_p50", "waited p50"), TableColumn("waited_p95", "p95"),
-                TableColumn("waited_p99", "p99"), TableColumn("ran_p50", "ran p50"), TableColumn("ran_p95", "p95"), TableColumn("ran_p99", "p99"),
+                TableColumn("workflow_name", "workflow"), "queue", "ended", "failed", TableColumn("cancelled", spare: 2),
+                TableColumn("per_second", "per second"), TableColumn("error_rate", "errors"), TableColumn("waited_p50", "waited p50"),
+                TableColumn("waited_p95", "p95", spare: 1), TableColumn("waited_p99", "p99", spare: 3), TableColumn("ran_p50", "ran p50"),
+                TableColumn("ran_p95", "p95", spare: 1), TableColumn("ran_p99", "p99", spare: 3),
             ], empty: "No workflow ended within \(period.printable).")
         guard steps > 0 else { return }
         print("")
         screen.show(
             slowest,
             [
-                TableColumn("workflow_name", "workflow"), TableColumn("step_name", "slowest steps"), "kind", "recorded", "failed", "retries",
-                TableColumn("took_p50", "took p50"), TableColumn("took_p95", "p95"), TableColumn("took_p99", "p99"),
+                TableColumn("workflow_name", "workflow"), TableColumn("step_name", "slowest steps"), TableColumn("kind", spare: 2),
+                "recorded", "failed", "retries", TableColumn("took_p50", "took p50"), TableColumn("took_p95", "p95"),
+                TableColumn("took_p99", "p99", spare: 1),
                 TableColumn("took_max", "most"),
             ], empty: "No step was recorded within \(period.printable).")
     }
 }
 
 extension OperatorRows {
-    fileprivate var json: String { "[" + map(\.json).joined(separator: ", ") + "]" }
-
     /// Rates as people read them.
     fileprivate func rounded() -> OperatorRows {
         with("per_second") { row in

@@ -41,23 +41,27 @@ struct TailCommand: OperatorCommand {
 
     private func follow(_ session: OperatorSession, _ screen: Screen) throws {
         // What is looked at again, because a late commit may add to it.
-        var shown: [Happening: Int64] = [:]
+        var shown: Set<Happening> = []
         var left = count ?? .max
         let begin = try session.time(before: since)
         var from = begin
         while true {
-            let now = try session.now()
+            // What is older will not come again.
+            let next = max(begin, try session.now() - Self.overlap)
             try session.recentActivity(since: from, workflowName: name, queue: queue, steps: steps) { page in
-                for row in page where left > 0 && shown.updateValue(row["at"].microseconds ?? 0, forKey: Happening(row)) == nil {
+                for row in page where left > 0 {
+                    let happening = Happening(row)
+                    guard !shown.contains(happening) else { continue }
+                    if happening.at >= next { shown.insert(happening) }
                     print(screen.json ? row.json : line(row, screen))
                     left -= 1
                 }
                 Terminal.flush()
-                return left > 0
+                return left > 0 && !Terminal.lostOutput
             }
-            guard left > 0 else { return }
-            from = max(begin, now - Self.overlap)
-            shown = shown.filter { $0.value >= from }
+            guard left > 0, !Terminal.lostOutput else { return }
+            from = next
+            shown = shown.filter { $0.at >= from }
             try session.pause(milliseconds: 500)
         }
     }
@@ -66,13 +70,13 @@ struct TailCommand: OperatorCommand {
         let event: String?
         let workflowID: String?
         let stepName: String?
-        let at: Int64?
+        let at: Int64
 
         init(_ row: OperatorRow) {
             event = row["event"].text
             workflowID = row["workflow_id"].text
             stepName = row["step_name"].text
-            at = row["at"].microseconds
+            at = row["at"].microseconds ?? 0
         }
     }
 

@@ -22,7 +22,7 @@ struct WorkflowExportCommand: OperatorCommand {
     func run(_ session: OperatorSession, _ screen: Screen) throws {
         let history = try session.exportWorkflow(workflowID)
         guard let output else { return print(history) }
-        try OutputFile.write(history + "\n", to: output)
+        try OutputFile.write(Array("\(history)\n".utf8), to: output)
     }
 }
 

@@ -8,7 +8,7 @@ struct WorkflowShowCommand: OperatorCommand {
         abstract: "Show all about one workflow: how it stands, its steps as a timeline, its children.",
         discussion: """
             Each step has a bar from its start to its end, on the scale of the whole workflow: solid while it worked, light while it waited. \
-            Children stand below the step that started them.
+            Children stand below the step that started them: the first \(WorkflowTree.childLimit) of a workflow, and \(WorkflowTree.limit) in all.
             """)
 
     @Argument(help: "The workflow's id.")
@@ -27,7 +27,8 @@ struct WorkflowShowCommand: OperatorCommand {
     }
 
     func run(_ session: OperatorSession, _ screen: Screen) throws {
-        let tree = try WorkflowTree(session.workflow(workflowID), session, steps: steps > 0 ? steps : nil, depth: depth)
+        var room = WorkflowTree.limit
+        let tree = try WorkflowTree(session.workflow(workflowID), session, steps: steps > 0 ? steps : nil, depth: depth, room: &room)
         if screen.json { return print(tree.object.json) }
         for line in WorkflowPortrait(tree, screen).lines { print(line) }
     }
@@ -37,6 +38,8 @@ struct WorkflowShowCommand: OperatorCommand {
 struct WorkflowTree {
     /// So many children of one workflow are shown.
     static let childLimit = 50
+    /// So many children, their children and so on.
+    static let limit = 200
 
     let workflow: OperatorRow
     let steps: OperatorRows
@@ -44,21 +47,26 @@ struct WorkflowTree {
     let hasEarlierSteps: Bool
     let hasMoreChildren: Bool
 
-    init(_ workflow: OperatorRow, _ session: OperatorSession, steps limit: Int?, depth: Int) throws {
+    /// - Parameter room: how many more workflows may be shown.
+    init(_ workflow: OperatorRow, _ session: OperatorSession, steps limit: Int?, depth: Int, room: inout Int) throws {
         self.workflow = workflow
         let key = workflow["workflow_key"].text
         // One more than is shown tells whether there are more.
         let latest = try session.steps(of: key, limit: limit.map { $0 + 1 })
         hasEarlierSteps = limit.map { latest.count > $0 } ?? false
         steps = hasEarlierSteps ? OperatorRows(columns: latest.columns, values: Array(latest.values.dropFirst())) : latest
-        let found = depth > 0 ? try session.children(of: key, limit: Self.childLimit + 1) : OperatorRows(columns: [], values: [])
-        hasMoreChildren = found.count > Self.childLimit
-        children = try found.prefix(Self.childLimit).map { try WorkflowTree($0, session, steps: limit, depth: depth - 1) }
+        let most = depth > 0 ? min(Self.childLimit, room) : 0
+        let found = try session.children(of: key, limit: most + 1)
+        hasMoreChildren = found.count > most
+        let shown = found.prefix(most)
+        // All children come before any of theirs.
+        room -= shown.count
+        children = try shown.map { try WorkflowTree($0, session, steps: limit, depth: depth - 1, room: &room) }
     }
 
-    /// The columns of pawl.workflows, then the steps and the children.
+    /// The columns of pawl.workflows, then the steps and the children, and whether that is all of them.
     var object: OperatorRow {
-        workflow.adding("steps", .json("[" + steps.map(\.json).joined(separator: ", ") + "]"))
-            .adding("children", .json("[" + children.map(\.object.json).joined(separator: ", ") + "]"))
+        workflow.adding("steps", .json(steps.json)).adding("has_earlier_steps", .boolean(hasEarlierSteps))
+            .adding("children", .json(children.map(\.object).json)).adding("has_more_children", .boolean(hasMoreChildren))
     }
 }

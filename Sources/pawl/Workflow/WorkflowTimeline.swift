@@ -39,9 +39,12 @@ struct WorkflowTimeline {
         guard !lines.isEmpty else { return [] }
         let barWidth = screen.width.map { min(40, max(10, $0 / 4)) } ?? 30
         let cells = lines.compactMap { if case .entry(let entry) = $0 { entry.cells } else { nil } }
-        let layout = TableLayout(titles: Self.titles, rows: cells, width: screen.width.map { $0 - barWidth - 4 })
-        let heading = Self.titles.enumerated().map { TableCell(text: $1, style: .bold, isNumber: $0 >= 3) }
-        var drawn = ["  " + layout.line(heading, colours: screen.colours)]
+        var columns = Self.titles.map { ColumnNeed(title: $0) }
+        for row in cells {
+            for (column, cell) in row.enumerated() { columns[column].take(cell) }
+        }
+        let layout = TableLayout(columns, width: screen.width.map { $0 - barWidth - 4 })
+        var drawn = layout.heading(colours: screen.colours).map { "  " + $0 }
         for line in lines {
             switch line {
             case .note(let note): drawn.append("  " + note)
