@@ -377,11 +377,13 @@ SET search_path = pg_catalog, pg_temp SET jit = off SET enable_seqscan = off AS 
         SELECT DISTINCT t::bigint, s.workflow_key, s.step_name
         FROM pawl.workflow_step s, unnest('{$.target,$.targets[*],$.of[*].target,$.of[*].targets[*]}'::jsonpath[]) p,
             jsonb_path_query(s.arguments, p) t
-        WHERE s.workflow_key = $1 AND s.status = 'waiting' AND jsonb_typeof(t) = 'number'
+        WHERE s.workflow_key = $1 AND s.status = 'waiting' AND jsonb_typeof(t) = 'number';
+    -- What was being tried has its time anew: otherwise one that was resumed a day later failed before it was tried once.
+    UPDATE pawl.workflow_step s SET started_at = clock_timestamp() WHERE s.workflow_key = $1 AND s.status = 'retrying'
 $$;
 REVOKE ALL ON FUNCTION pawl.await_again(bigint) FROM PUBLIC;
 COMMENT ON FUNCTION pawl.await_again(bigint) IS
-'Internal: what a workflow that was reopened waits for of others tells it again: its end had taken that back.';
+'Internal: what a workflow that was reopened waits for of others tells it again: its end had taken that back. What it was trying has its time anew.';
 
 CREATE FUNCTION pawl.refuse_redacted(workflow_id text, redacted_at timestamptz, verb text) RETURNS void LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$

@@ -33,7 +33,7 @@ extension EngineStateMachine {
         beginAttempt(scope, policy, slot, &actions)
     }
 
-    private mutating func beginAttempt(_ scope: ScopeID, _ policy: RetryPolicy, _ slot: Int, _ actions: inout Actions) {
+    mutating func beginAttempt(_ scope: ScopeID, _ policy: RetryPolicy, _ slot: Int, _ actions: inout Actions) {
         guard policy.hasTimeout else { return }
         let owner = ScopeOfRun(run: id(slot), scope: scope)
         let place: Int
@@ -51,6 +51,9 @@ extension EngineStateMachine {
             actions.effects.append(.schedule(.attempt(owner, token: runs[slot].limits[place].attempt), after: .microseconds(timeout)))
         }
     }
+
+    /// Whether the time of all attempts of a step is up.
+    func isTimeUp(_ scope: ScopeID, _ slot: Int) -> Bool { runs[slot].limits.contains { $0.scope == scope && $0.isOver } }
 
     mutating func timeIsUp(_ owner: ScopeOfRun, _ token: UInt64, isStep: Bool, _ actions: inout Actions) {
         guard let slot = slot(of: owner.run), case .running = runs[slot].phase,
@@ -77,12 +80,8 @@ extension EngineStateMachine {
     /// The outcome of an attempt: recorded, or, when it failed and may be tried again, recorded as such and followed by a back-off.
     mutating func endStep(_ scope: ScopeID, _ record: StepRecord, _ policy: RetryPolicy, isolation: IsolationLevel? = nil, _ slot: Int) {
         var record = record
-        var isOver = false
-        if let place = runs[slot].limits.firstIndex(where: { $0.scope == scope }) {
-            runs[slot].limits[place].attempt = 0
-            isOver = runs[slot].limits[place].isOver
-        }
-        if case .failure = record.outcome, !isOver, runs[slot].cancellation == nil || record.cancelling,
+        if let place = runs[slot].limits.firstIndex(where: { $0.scope == scope }) { runs[slot].limits[place].attempt = 0 }
+        if case .failure = record.outcome, !isTimeUp(scope, slot), runs[slot].cancellation == nil || record.cancelling,
             let interval = policy.interval(after: record.attempts, using: &random)
         {
             record.retryIn = interval
@@ -101,6 +100,11 @@ extension EngineStateMachine {
         if runs[slot].cancellation != nil, !record.cancelling {
             runs[slot].backOffs.remove(at: place)
             return answer(owner.scope, of: slot, .cancelled, &actions)
+        }
+        if isTimeUp(owner.scope, slot) {
+            // Recording it took that long.
+            let record = runs[slot].backOffs.remove(at: place).record
+            return endBackOff(owner.scope, record, slot)
         }
         runs[slot].backOffs[place].isRecorded = true
         startBackOff(place, slot, &actions)

@@ -19,7 +19,7 @@ extension EngineStateMachine {
         var policy: RetryPolicy
         /// Of this attempt of the step: how often its body was run.
         var attempt = 1
-        /// What SQL said when it failed: the transaction can only be undone.
+        /// What SQL said when it failed: the transaction can only be undone, or is.
         var failure: WorkflowError?
     }
 
@@ -198,10 +198,10 @@ extension EngineStateMachine {
             forget(owner, slot)
             return answer(owner.scope, of: slot, .cancelled, &actions)
         }
-        if transaction.attempt >= configuration.transactionAttempts { return recordFailure(owner, error, isFinal: true, slot) }
+        if transaction.attempt >= configuration.transactionAttempts || isTimeUp(owner.scope, slot) { return recordFailure(owner, error, isFinal: true, slot) }
         transaction.attempt += 1
         transaction.state = .backingOff
-        transaction.failure = nil
+        transaction.failure = error
         transactions[owner] = transaction
         statistics.transactionRetries += 1
         actions.effects.append(.schedule(.transaction(owner, attempt: transaction.attempt), after: backOff(transaction.attempt)))
@@ -219,9 +219,12 @@ extension EngineStateMachine {
             forget(owner, slot)
             return answer(owner.scope, of: slot, .cancelled, &actions)
         }
+        if let failure = transaction.failure, isTimeUp(owner.scope, slot) { return recordFailure(owner, failure, isFinal: true, slot) }
         transaction.request = newRequest()
         transaction.state = .open
+        transaction.failure = nil
         transactions[owner] = transaction
+        beginAttempt(owner.scope, transaction.policy, slot, &actions)
         actions.requests.append(.begin(transaction.request, runs[slot].fence, transaction.isolation))
         answer(owner.scope, of: slot, .retry, as: .body, &actions)
     }

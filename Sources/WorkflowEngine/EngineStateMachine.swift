@@ -419,7 +419,8 @@ struct EngineStateMachine {
     mutating func resolve(_ slot: Int, _ actions: inout Actions) {
         runs[slot].phase = .resolved
         statistics.unresolved -= 1
-        slots[runs[slot].fence.key] = nil
+        // The place may be a later run's: this one may have had to ask again whether its end was written, while it was resumed and claimed.
+        if slots[runs[slot].fence.key] == Int32(slot) { slots[runs[slot].fence.key] = nil }
         if probation == id(slot) { probation = nil }
         if !runs[slot].handlerFinished { statistics.lingering += 1 }
         runs[slot].lingers = !runs[slot].handlerFinished

@@ -37,6 +37,18 @@ import Testing
         return t
     }
 
+    @Test func aRunThatIsResolvedLateLeavesItsPlaceToTheNextOne() {
+        var t = started("w1")
+        _ = t.after(t.finish("w1"))
+        // Its end was committed, it was resumed and claimed again before the answer came, which is to another try.
+        var again = Transcript.workflow("w1")
+        again.fence = Fence(key: again.fence.key, epoch: 2)
+        _ = t.after(.store(.claimed([again])))
+        _ = t.after(.store(.written(RequestID(1), steps: [], ends: [(0, .fenced)])))
+        let lines = t.after(.store(.signalled([Signal(fence: again.fence, cancellation: .request)])))
+        #expect(lines.contains("cancel w1"))
+    }
+
     // MARK: Waits
 
     @Test func waitThatIsOverAtOnce() {
@@ -205,6 +217,52 @@ import Testing
         guard case .write(_, let last, _)? = t.lastRequests.first else { return #expect(Bool(false)) }
         #expect(last[0].retryIn == nil)
         #expect(t.after(written(2)).contains("answer w1/0 failure down"))
+    }
+
+    @Test func theTimeOfAllAttemptsCountsWhileOneIsBeingRecorded() throws {
+        var t = started("w1")
+        let policy = RetryPolicy(maxAttempts: 5, initialInterval: 1000, timeout: 5000)
+        expect(t.after(t.call("w1", .begin(0, t.record("w1", "pay"), nil, policy))), "schedule step time /0")
+        let step = t.timers[0]
+        expect(t.after(endStep(t, policy)), "write#1 1:pay!")
+        expect(t.after(.timer(step)))
+        expect(t.after(written(1)), "write#2 1:pay!")
+        guard case .write(_, let last, _)? = t.lastRequests.first else { return #expect(Bool(false)) }
+        #expect(last[0].retryIn == nil)
+        #expect(t.after(written(2)).contains("answer w1/0 failure down"))
+    }
+
+    @Test func theTimeOfAllAttemptsCountsWhileATransactionIsUndone() throws {
+        let conflict = WorkflowError(code: "40001", type: "t", message: "m")
+        for isUndoneFirst in [true, false] {
+            var t = started("w1")
+            let policy = RetryPolicy(maxAttempts: 5, initialInterval: 1000, attemptTimeout: 1000, timeout: 5000)
+            _ = t.after(t.call("w1", .begin(0, t.record("w1", "pay", kind: .transaction), .readCommitted, policy)))
+            let (step, attempt) = (t.timers[0], t.timers[1])
+            _ = t.after(t.call("w1", .endTransaction(0, .success([0x31]), policy, Transcript.receiver)))
+            let undone = EngineStateMachine.Event.store(.transactionEnded(RequestID(2), .retry(conflict)))
+            if isUndoneFirst {
+                expect(t.after(undone), "schedule attempt 2")
+                let again = try #require(t.timers.last)
+                expect(t.after(.timer(step)), "interrupt step w1/0")
+                expect(t.after(.timer(again)), "write#3 1:pay!")
+            } else {
+                expect(t.after(.timer(attempt)), "interrupt step w1/0")
+                expect(t.after(.timer(step)))
+                expect(t.after(undone), "write#3 1:pay!")
+            }
+            guard case .write(_, let last, _)? = t.lastRequests.first else { return #expect(Bool(false)) }
+            #expect(last[0].retryIn == nil)
+        }
+    }
+
+    @Test func aBodyThatRunsAgainHasTheTimeOfAnAttempt() throws {
+        var t = started("w1")
+        let policy = RetryPolicy(maxAttempts: 5, attemptTimeout: 1000)
+        _ = t.after(t.call("w1", .begin(0, t.record("w1", "pay", kind: .transaction), .readCommitted, policy)))
+        _ = t.after(t.call("w1", .endTransaction(0, .success([0x31]), policy, Transcript.receiver)))
+        _ = t.after(.store(.transactionEnded(RequestID(2), .retry(WorkflowError(code: "40001", type: "t", message: "m")))))
+        #expect(t.after(.timer(try #require(t.timers.last))).contains("schedule attempt time /0"))
     }
 
     @Test func aBackOffOfAnEarlierRunGoesOn() throws {

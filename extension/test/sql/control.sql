@@ -279,6 +279,13 @@ SELECT pg_temp.finish('waiting', 'failed', 'error', '{"code": "x"}');
 SELECT count(*) FROM pawl.waiter;
 SELECT pawl.resume_workflow('waiting');
 SELECT count(*), (SELECT count(*) FROM waiters NATURAL JOIN pawl.waiter) AS as_before FROM pawl.waiter;
+-- What it was trying when it ended has all its time again, and what failed before counts as before.
+SELECT pg_temp.claimed('trying') > 0;
+INSERT INTO pawl.workflow_step (workflow_key, epoch, step_number, attempts, step_name, kind, status, started_at, due_at)
+    VALUES (pg_temp.key('trying'), 1, 1, 3, 'pay', 'step', 'retrying', now() - interval '1 day', now() - interval '1 hour');
+SELECT pg_temp.finish('trying', 'failed', 'timeout', '{"code": "x"}');
+SELECT pawl.resume_workflow('trying');
+SELECT status, attempts, now() - started_at < interval '1 minute' AS anew FROM pawl.workflow_step WHERE workflow_key = pg_temp.key('trying');
 
 -- Move: what is claimable gets a fresh key.
 TRUNCATE pawl.workflow, pawl.workflow_history, pawl.signal, pawl.cancel_request, pawl.workflow_step;
