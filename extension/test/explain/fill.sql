@@ -21,7 +21,7 @@ FROM generate_series(1, :history) i, LATERAL (SELECT now() - interval '60 days' 
 INSERT INTO pawl.workflow (workflow_key, ready_key, rank, parent_key, created_at, started_at, due_at, deadline_at, queue_id, workflow_version, epoch, crashes, status,
     workflow_id, workflow_name, partition_key, deduplication_id, enqueued_by, waiting_for, attributes, input)
 SELECT :history + i, CASE WHEN i % 10 < 4 OR i % 10 > 7 THEN :history + i END, CASE WHEN i % 10 = 0 THEN -1 ELSE 1 END, CASE WHEN i % 10 = 6 THEN :history + i - 1 END,
-    now() - interval '1 day' + i * interval '1 second', CASE WHEN i % 10 BETWEEN 5 AND 7 THEN now() - interval '1 hour' END,
+    now() - interval '1 day' * (1 - 2.0 * i / :history), CASE WHEN i % 10 BETWEEN 5 AND 7 THEN now() - interval '1 hour' END,
     CASE WHEN i % 10 IN (4, 5) THEN now() + interval '1 day' END, CASE WHEN i % 100 = 5 THEN now() + interval '2 days' END,
     CASE i % 10 WHEN 8 THEN :limited WHEN 9 THEN :tenants WHEN 3 THEN :paused ELSE 0 END, CASE WHEN i % 10 BETWEEN 5 AND 7 THEN 1 END, CASE WHEN i % 10 BETWEEN 5 AND 7 THEN 1 ELSE 0 END,
     CASE WHEN i % 10000 = 1 THEN 2 ELSE 0 END,
