@@ -218,45 +218,103 @@ extension EndToEnd {
 
         // MARK: races
 
+        /// A cancellation against what ends a wait. Every other round they come at once; in the others the cancellation comes the later the more it won, and
+        /// the earlier the more it lost, so that in time each of them wins.
+        private struct Race: CustomStringConvertible {
+            private var offset = 0.01
+            private var succeeded = 0
+            private var cancelled = 0
+
+            /// By how many seconds the cancellation is the later one.
+            func offset(in round: Int) -> Double { round.isMultiple(of: 2) ? offset : 0 }
+
+            mutating func note(succeeded: Int, cancelled: Int, in round: Int) {
+                self.succeeded += succeeded
+                self.cancelled += cancelled
+                guard round.isMultiple(of: 2) else { return }
+                if succeeded == 0 { offset = min(offset + max(0.005, abs(offset)), 5) }
+                if cancelled == 0 { offset -= max(0.005, abs(offset) / 2) }
+            }
+
+            var bothHaveWon: Bool { succeeded > 0 && cancelled > 0 }
+            var description: String { "succeeded \(succeeded), cancelled \(cancelled), now \(offset) s apart" }
+        }
+
         /// A cancellation and what ends the wait, in both orders and at once: either it ended as cancelled and was undone, or it went on to its end.
         @Test(arguments: DurableWaitTests.waiting) func aCancellationRacesTheEndOfEveryKindOfWait(arguments: [String]) async throws {
             let bank = try Bank.ofScripts()
-            let worker = try bank.worker(arguments: arguments)
-            let other = try bank.database.connect()
-            let ends: [(kind: String, script: String, end: String)] = [
-                ("receive", "call receive wait {}", "SELECT pawl.send_message('%id', '1')"),
-                ("race", #"call race wait {"of": [{"kind": "receive"}, {"kind": "sleep", "seconds": 3600}]}"#, "SELECT pawl.send_message('%id', '1')"),
-                ("get_event", #"call get_event wait {"workflow_id": "%id-target", "key": "k"}"#, "SELECT pawl.send_message('%id-target', '1')"),
-                ("await_child", #"call await_child wait {"workflow_id": "%id-target"}"#, "SELECT pawl.send_message('%id-target', '1')"),
-                ("sleep", #"call sleep wait {"seconds": 1}"#, "SELECT pg_sleep(random() * 0.1)"),
-                ("back-off", "step wait fail=1 retry=2,1000000,1000000", "SELECT pg_sleep(random() * 0.1)"),
-                ("branches", "parallel\ncall receive a {}\ncall receive b {}\nend", "SELECT pawl.send_message('%id', '1'), pawl.send_message('%id', '2')"),
+            let worker = try bank.worker(concurrency: 40, arguments: arguments)
+            // Without an end of their own: it is time that ends them.
+            let ends: [(kind: String, script: String, end: String?)] = [
+                ("receive", "call receive wait {}", "pawl.send_message('%id', '1')"),
+                ("race", #"call race wait {"of": [{"kind": "receive"}, {"kind": "sleep", "seconds": 3600}]}"#, "pawl.send_message('%id', '1')"),
+                ("get_event", #"call get_event wait {"workflow_id": "%id-target", "key": "k"}"#, "pawl.send_message('%id-target', '1')"),
+                ("read_stream", #"call read_stream wait {"workflow_id": "%id-target", "key": "log"}"#, "pawl.send_message('%id-target', '1')"),
+                ("await_child", #"call await_child wait {"workflow_id": "%id-target"}"#, "pawl.send_message('%id-target', '1')"),
+                (
+                    "await_children", #"call await_children wait {"workflow_ids": ["never", "%id-target"], "mode": "any"}"#,
+                    "pawl.send_message('%id-target', '1')"
+                ),
+                ("branches", "parallel\ncall receive a {}\ncall receive b {}\nend", "pawl.send_message('%id', '1'), pawl.send_message('%id', '2')"),
+                ("sleep", #"call sleep wait {"seconds": 0.5}"#, nil),
+                ("back-off", "step wait fail=1 retry=2,500000,500000", nil),
             ]
-            var outcomes: [String: Int] = [:]
-            for round in 1...6 {
-                for wait in ends {
-                    let id = "\(wait.kind)-\(round)"
-                    try bank.run("\(id)-target", "call receive go {}\ncall set_event event {\"key\": \"k\", \"value\": 1}")
-                    try bank.run(id, "step before\nundo undo-before\n\(wait.script)\nstep after")
+            let sessions = try ends.map { _ in (ending: try bank.database.connect(), cancelling: try bank.database.connect()) }
+            try bank.run("never", "call receive go {}")
+            var races = ends.map { _ in Race() }
+            for round in 1...40 {
+                let entered = ends.indices.filter { round <= 6 || !races[$0].bothHaveWon }
+                if entered.isEmpty { break }
+                let timed = entered.filter { ends[$0].end == nil }
+                let told = entered.filter { ends[$0].end != nil }.shuffled()
+                func begin(_ i: Int) throws { try bank.run("\(ends[i].kind)-\(round)", "step before\nundo undo-before\n\(ends[i].script)\nstep after") }
+                for i in told {
+                    try bank.run(
+                        "\(ends[i].kind)-\(round)-target",
+                        #"""
+                        call receive go {}
+                        call set_event event {"key": "k", "value": 1}
+                        call write_stream entry {"key": "log", "value": 1}
+                        """#)
+                    try begin(i)
                 }
-                // What only time ends may be over before the others have begun to wait.
-                for wait in ends where wait.kind != "sleep" && wait.kind != "back-off" { try await bank.waitUntilWaiting("\(wait.kind)-\(round)", worker) }
-                for wait in ends.shuffled() {
-                    let id = "\(wait.kind)-\(round)"
-                    let ending = wait.end.replacing("%id", with: id)
-                    let isFirst = Bool.random()
-                    if isFirst { try other.start(ending) }
-                    try bank.admin.start("SELECT pawl.cancel_workflow($1)", id)
-                    if !isFirst { try other.start(ending) }
-                    try bank.admin.finish()
-                    try other.finish()
+                for i in told { try await bank.waitUntilWaiting("\(ends[i].kind)-\(round)", worker) }
+                for i in timed { try begin(i) }
+                // On a slow machine they may be over by now.
+                for i in timed {
+                    try await eventually("\(ends[i].kind) has begun to wait; \(worker.output.suffix(2000))") {
+                        try bank.admin.value("SELECT 1 FROM pawl.workflow_steps WHERE workflow_id = $1 AND step_name = 'wait'", "\(ends[i].kind)-\(round)")
+                            != nil
+                    }
                 }
-                for wait in ends {
-                    let id = "\(wait.kind)-\(round)"
+                for i in timed + told {
+                    let id = "\(ends[i].kind)-\(round)"
+                    let offset = races[i].offset(in: round)
+                    guard let end = ends[i].end else {
+                        try sessions[i].cancelling.start(
+                            """
+                            SELECT pawl.cancel_workflow($1) FROM pawl.workflow_steps s,
+                                pg_sleep(coalesce(extract(epoch FROM s.due_at - clock_timestamp())::double precision, 0) + $2::double precision)
+                            WHERE s.workflow_id = $1 AND s.step_name = 'wait'
+                            """, id, "\(offset)")
+                        continue
+                    }
+                    let isFirst = offset == 0 ? Bool.random() : offset > 0
+                    let ending = "SELECT \(end.replacing("%id", with: id)) FROM pg_sleep($1::double precision)"
+                    if isFirst { try sessions[i].ending.start(ending, "0") }
+                    try sessions[i].cancelling.start("SELECT pawl.cancel_workflow($1) FROM pg_sleep($2::double precision)", id, "\(max(offset, 0))")
+                    if !isFirst { try sessions[i].ending.start(ending, "\(-offset)") }
+                }
+                for i in entered {
+                    try sessions[i].cancelling.finish()
+                    if ends[i].end != nil { try sessions[i].ending.finish() }
+                }
+                for i in entered {
+                    let id = "\(ends[i].kind)-\(round)"
                     try await bank.waitForEnd(id, worker)
                     let history = try bank.history(id)
                     let end = try bank.end(id) ?? ""
-                    outcomes[end, default: 0] += 1
+                    races[i].note(succeeded: end == "succeeded" ? 1 : 0, cancelled: end == "cancelled request" ? 1 : 0, in: round)
                     #expect(history.contains("%compensate/undo-before compensation succeeded") == (end == "cancelled request"), "\(history)")
                     #expect(history.contains("after step succeeded") || end == "cancelled request", "\(history)")
                     #expect(["succeeded", "cancelled request"].contains(end), "\(history)")
@@ -275,8 +333,9 @@ extension EndToEnd {
                     WHERE workflow_id LIKE '%-target' AND completed_at IS NULL
                     """)
             }
+            try bank.admin.script("SELECT pawl.cancel_workflow('never')")
             try await expectSettled(bank, worker)
-            #expect(outcomes["cancelled request", default: 0] > 0, "\(outcomes)")
+            for (i, race) in races.enumerated() { #expect(race.bothHaveWon, "\(ends[i].kind): \(race)") }
         }
 
         /// Three levels below the root; what the leaves wait for comes while the root is cancelled.
@@ -296,19 +355,23 @@ extension EndToEnd {
                     call await_children wait {"workflow_ids": ["%id/a", "%id/b"]}
                     """
             }
-            for round in 1...4 {
+            var race = Race()
+            for round in 1...20 where round <= 4 || !race.bothHaveWon {
                 let root = "root\(round)"
                 try bank.run(root, script(0))
                 try await eventually("all of them wait; \(try bank.summary()); \(worker.output.suffix(2000))", within: .seconds(30)) {
                     try bank.admin.integer(
                         "SELECT count(*) FROM pawl.workflow_steps WHERE workflow_id LIKE $1 AND step_name = 'wait' AND status = 'waiting'", root + "%") == 15
                 }
-                let leaves = """
-                    SELECT pawl.send_messages(array_agg(workflow_id ORDER BY random()), '1') FROM pawl.workflows WHERE workflow_id LIKE '\(root)/_/_/_'
+                let going = """
+                    SELECT pawl.send_messages(array_agg(workflow_id ORDER BY random()), '1') FROM pawl.workflows, pg_sleep($1::double precision)
+                    WHERE workflow_id LIKE '\(root)/_/_/_'
                     """
-                if round % 2 == 0 { try other.start(leaves) }
-                try bank.admin.start("SELECT pawl.cancel_workflow('\(root)')")
-                if round % 2 == 1 { try other.start(leaves) }
+                let offset = race.offset(in: round)
+                let isFirst = offset == 0 ? round % 4 == 1 : offset > 0
+                if isFirst { try other.start(going, "0") }
+                try bank.admin.start("SELECT pawl.cancel_workflow($1) FROM pg_sleep($2::double precision)", root, "\(max(offset, 0))")
+                if !isFirst { try other.start(going, "\(-offset)") }
                 try bank.admin.finish()
                 try other.finish()
                 try await bank.waitForEnd(root, worker)
@@ -326,7 +389,12 @@ extension EndToEnd {
                     """, root + "%")
                 #expect(wrong.rows.isEmpty, "\(wrong.rows)")
                 #expect(try bank.admin.integer("SELECT count(*) FROM pawl.workflows WHERE workflow_id LIKE $1", root + "%") == 15)
+                func leaves(_ status: String) throws -> Int {
+                    try bank.admin.integer("SELECT count(*) FROM pawl.workflows WHERE workflow_id LIKE $1 AND status = $2", root + "/_/_/_", status)
+                }
+                race.note(succeeded: try leaves("succeeded"), cancelled: try leaves("cancelled"), in: round)
             }
+            #expect(race.bothHaveWon, "\(race)")
         }
 
         /// Anything at any time, from three sessions. What is in the audit and what the workflows did must agree: a transaction was applied once, and

@@ -190,19 +190,26 @@ extension EndToEnd {
             let bank = try bankWithoutPolls()
             try bank.admin.script("SELECT pawl.create_queue('one', concurrency => 1)")
             for id in 1...2 { try bank.run("w\(id)", "step a\ncall receive wait {}", queue: "one") }
-            let first = try bank.worker("first", arguments: ["--park-after", "1min"])
-            try await bank.waitUntilWaiting("w1", first)
-            let second = try bank.worker("second", arguments: ["--park-after", "1min"])
-            try await bank.passWorkBy([second])
-            let killed = ContinuousClock.now
-            try first.killNow()
-            try await eventually("its next run; \(second.output)", every: .milliseconds(2)) {
-                try bank.admin.value("SELECT 1 FROM pawl.workflow WHERE workflow_id = 'w1' AND recoveries = 1 AND claimed_by IS NOT NULL") != nil
+            var holder = try bank.worker("first", arguments: ["--park-after", "1min"])
+            try await bank.waitUntilWaiting("w1", holder)
+            var times: [Duration] = []
+            for kill in 1...3 {
+                let heir = try bank.worker("heir \(kill)", arguments: ["--park-after", "1min"])
+                try await bank.passWorkBy([heir])
+                let killed = ContinuousClock.now
+                try holder.killNow()
+                try await eventually("its next run; \(heir.output)", every: .milliseconds(2)) {
+                    try bank.admin.value(
+                        "SELECT 1 FROM pawl.workflow WHERE workflow_id = 'w1' AND recoveries = $1 AND claimed_by IS NOT NULL", "\(kill)") != nil
+                }
+                times.append(ContinuousClock.now - killed)
+                holder = heir
             }
-            let time = ContinuousClock.now - killed
-            print("a full queue of a killed worker goes on after \(time)")
-            // Two looks a second apart; the rest is for a machine that does other things too.
-            #expect(time < .seconds(3))
+            print("a full queue of a killed worker goes on after \(times)")
+            // Two looks a second apart. A machine that does other things too may be late for one of them, hardly for all; but a crash that nobody looks for
+            // takes a lease, ten seconds, each time.
+            #expect(times.min()! <= .seconds(2), "\(times)")
+            #expect(times.allSatisfy { $0 < .seconds(6) }, "\(times)")
             #expect(try bank.status("w2") == "enqueued")
         }
 
