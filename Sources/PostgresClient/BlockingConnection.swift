@@ -76,8 +76,11 @@ package final class BlockingConnection {
 
     /// Whether the server has closed the connection, as far as can be seen without asking it.
     package var isClosed: Bool {
-        guard poll(POLLIN, timeoutMilliseconds: 0) == .ready else { return PQstatus(pointer) == CONNECTION_BAD }
-        return PQconsumeInput(pointer) == 0 || PQstatus(pointer) == CONNECTION_BAD
+        // The end comes after the message that says why.
+        while PQstatus(pointer) != CONNECTION_BAD, poll(POLLIN, timeoutMilliseconds: 0) == .ready {
+            if PQconsumeInput(pointer) == 0 { return true }
+        }
+        return PQstatus(pointer) == CONNECTION_BAD
     }
 
     /// The socket, to wait on beside other descriptors.
