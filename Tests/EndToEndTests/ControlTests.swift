@@ -193,6 +193,25 @@ extension EndToEnd {
             try await expectAgain(bank, "determinism", worker)
         }
 
+        /// A release cannot read the input, the next one can. There is nothing between to rewind to.
+        @Test func whatCouldNotBeReadGoesOnWhenItCan() async throws {
+            let strict = try SwiftPluginTests.plugin.get()
+            let bank = try Bank(plugins: [strict])
+            let worker = try bank.worker()
+            try bank.run("w", "step first\nstep last", name: "child")
+            try await bank.waitForEnd("w", worker)
+            #expect(try bank.history("w") == "w failed bad_input bad_input")
+            #expect(performing: { try bank.admin.execute("SELECT pawl.rewind_workflow('w', 'first')") }, throws: { ($0 as? TestSQLError)?.sqlState == "22023" })
+            worker.signal(SIGTERM)
+            #expect(try await worker.wait() == .exited(0), "\(worker.output)")
+            try bank.remove(strict)
+            try bank.install(TestPlugin.child.get())
+            #expect(try bank.admin.value("SELECT pawl.resume_workflow('w', reason => 'mended')") == "t")
+            try await bank.waitForEnd("w", bank.worker("heir"))
+            #expect(try bank.end("w") == "succeeded")
+            #expect(try runs(bank, of: "w") == ["first": 1, "last": 1])
+        }
+
         @Test func whatCrashedItsWorkersGoesOn() async throws {
             let bank = try Bank.ofScripts()
             try bank.admin.script("ALTER DATABASE \(bank.database.name) SET pawl.max_recoveries = 1")

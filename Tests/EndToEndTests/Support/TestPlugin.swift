@@ -9,6 +9,8 @@ enum TestPlugin {
     static let script2 = build("script", as: "script-2", defines: ["VERSION=2"])
     /// The same under another name, for a plugin beside it.
     static let other = build("script", as: "other", defines: ["NAME=\"other\""])
+    /// In the place of the Swift fixture's handler of that name.
+    static let child = build("script", as: "child", defines: ["NAME=\"child\""])
 
     private static func build(_ fixture: String, as name: String? = nil, defines: [String] = []) -> Result<URL, any Error> {
         Result {
