@@ -192,7 +192,7 @@ SELECT pg_temp.run() > 0;
 SELECT workflow_name, count(*) FROM pawl.workflow_history GROUP BY 1 ORDER BY 1;
 DELETE FROM pawl.waiter;
 -- Pages that are used again for what ends later do not make it read that too.
-SELECT pawl.set_retention('pack', succeeded => '2 days'), pg_temp.run() > 0;
+SELECT pawl.set_retention('pack', succeeded => '36 hours'), pg_temp.run() > 0;
 VACUUM pawl.workflow_history;
 SELECT pg_temp.many(10000, '{pack}', '12 hours');
 BEGIN;
