@@ -59,10 +59,17 @@ COMMENT ON FUNCTION pawl.access_rules_of(oid) IS
 CREATE FUNCTION pawl.forget_lost_access(role name) RETURNS void LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
+DECLARE
+    lost text[];
 BEGIN
-    DELETE FROM pawl.access_rule r USING pg_roles a
-        WHERE r.role_name = forget_lost_access.role AND a.rolname = r.role_name AND NOT pawl.has_grants(a.oid);
-    IF FOUND THEN
+    WITH forgotten AS (
+        DELETE FROM pawl.access_rule r USING pg_roles a
+            WHERE r.role_name = forget_lost_access.role AND a.rolname = r.role_name AND NOT pawl.has_grants(a.oid)
+            RETURNING r.access)
+    SELECT array_agg(DISTINCT f.access) INTO lost FROM forgotten f;
+    IF lost IS NOT NULL THEN
+        -- It may have lost the schema alone: without a rule that narrows them its functions would be open to it again.
+        PERFORM pawl.apply_access(role, a) FROM unnest(lost) a;
         RAISE NOTICE USING MESSAGE = format('role %I has lost what it, or a role of its name, was granted before: that is forgotten', role);
     END IF;
 END $$;

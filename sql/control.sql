@@ -120,9 +120,11 @@ DECLARE
     now CONSTANT timestamptz := clock_timestamp();
     keys bigint[];          -- all of them that have not ended
     ids text[];
-    tops text[];            -- whose cancellation each is cancelled with; NULL: it is one of those that were given
+    tops integer[];         -- with which of the given ones each is cancelled; NULL: it is one of them
+    given bigint[];         -- those that are there
+    given_ids text[];
     parents bigint[];       -- whose children are looked for next, ended ones too
-    parent_tops text[];
+    parent_tops integer[];
     since timestamptz;      -- what ended before that has no child that is looked for
     level bigint[];
     free bigint[] := '{}';  -- those of keys that nobody has claimed; locked
@@ -133,17 +135,19 @@ DECLARE
 BEGIN
     SELECT coalesce(array_agg(f.workflow_key) FILTER (WHERE NOT f.ended), '{}'), coalesce(array_agg(f.workflow_id) FILTER (WHERE NOT f.ended), '{}'),
             array_agg(f.workflow_key), array_agg(f.workflow_id), coalesce(asked_at, min(f.created_at)) - interval '1 minute'
-        INTO keys, ids, parents, parent_tops, since
+        INTO keys, ids, given, given_ids, since
         FROM (
             SELECT w.workflow_key, w.workflow_id, w.created_at, false AS ended FROM pawl.workflow w WHERE w.workflow_key = ANY (cancel_tree.workflow_keys)
             UNION ALL
             -- It ended before it heard of it: what it had started until then is cancelled all the same.
             SELECT h.workflow_key, h.workflow_id, h.created_at, true FROM pawl.workflow_history h
             WHERE h.workflow_key = ANY (cancel_tree.workflow_keys) AND h.completed_at >= asked_at - interval '1 minute') f;
-    IF parents IS NULL THEN
+    IF given IS NULL THEN
         RETURN '{}';
     END IF;
-    tops := array_fill(NULL::text, ARRAY[cardinality(keys)]);
+    parents := given;
+    parent_tops := ARRAY(SELECT generate_series(1, cardinality(given)));
+    tops := array_fill(NULL::integer, ARRAY[cardinality(keys)]);
     level := keys;
     -- A claim passes by what is locked, so nobody who is in a hurry waits for these.
     PERFORM pawl.mark_locks();
@@ -165,7 +169,7 @@ BEGIN
                 ids || coalesce(array_agg(c.workflow_id) FILTER (WHERE NOT c.ended), '{}'), tops || coalesce(array_agg(p.top) FILTER (WHERE NOT c.ended), '{}')
             INTO parents, parent_tops, level, ids, tops
             FROM children c JOIN unnest(parents, parent_tops) p (workflow_key, top) ON p.workflow_key = c.parent_key
-            WHERE NOT EXISTS (SELECT FROM unnest(cancel_tree.workflow_keys) k WHERE k = c.workflow_key);
+            WHERE NOT EXISTS (SELECT FROM unnest(given) k WHERE k = c.workflow_key);
         keys := keys || level;
     END LOOP;
 
@@ -206,9 +210,12 @@ BEGIN
             INSERT INTO pawl.cancel_request (workflow_key, requested_at, cancel_reason, cancelled_by, cancel_note, audited)
             SELECT r.workflow_key, now, CASE WHEN r.top IS NULL THEN cancel_tree.cancel_reason ELSE 'parent' END, cancel_tree.cancelled_by,
                 cancel_tree.cancel_note, cancel_tree.audited
-            FROM unnest(keys, tops) r (workflow_key, top) JOIN pawl.workflow w ON w.workflow_key = r.workflow_key
-            WHERE w.workflow_key = ANY (busy) AND w.cancel_requested_at IS NULL
-                AND (asked_at IS NULL OR NOT EXISTS (SELECT FROM pawl.cancel_request q WHERE q.workflow_key = ANY (busy) AND q.workflow_key = w.workflow_key))
+            -- Of one that has ended meanwhile too: it may have started another before.
+            FROM unnest(keys, tops) r (workflow_key, top)
+                LEFT JOIN (SELECT w.workflow_key, w.cancel_requested_at FROM pawl.workflow w WHERE w.workflow_key = ANY (busy)) w
+                    ON w.workflow_key = r.workflow_key
+            WHERE r.workflow_key = ANY (busy) AND w.cancel_requested_at IS NULL
+                AND (asked_at IS NULL OR NOT EXISTS (SELECT FROM pawl.cancel_request q WHERE q.workflow_key = ANY (busy) AND q.workflow_key = r.workflow_key))
             RETURNING workflow_key)
         SELECT array_agg(r.workflow_key) INTO asked FROM requested r;
         IF asked IS NOT NULL THEN
@@ -218,7 +225,7 @@ BEGIN
     IF cancel_tree.audited THEN
         -- Those that were given are the caller's to record.
         INSERT INTO pawl.audit_entry (role_name, action, object_kind, object_name, reason, detail)
-        SELECT cancel_tree.cancelled_by, 'cancel_workflow', 'workflow', r.workflow_id, cancel_tree.cancel_note, jsonb_build_object('with', r.top)
+        SELECT cancel_tree.cancelled_by, 'cancel_workflow', 'workflow', r.workflow_id, cancel_tree.cancel_note, jsonb_build_object('with', given_ids[r.top])
         FROM unnest(keys, ids, tops) r (workflow_key, workflow_id, top) JOIN unnest(free || asked) c (workflow_key) ON c.workflow_key = r.workflow_key
         WHERE r.top IS NOT NULL ORDER BY r.workflow_key;
     END IF;

@@ -158,19 +158,20 @@ BEGIN
                     LEFT JOIN (SELECT e.value FROM pawl.event e WHERE e.workflow_key = target AND e.key = arguments ->> 'key'
                         ORDER BY e.event_key DESC LIMIT 1) l ON true;
         WHEN 'read_stream' THEN
-            -- Whether it goes on, first: what is written after that is read by the next call.
-            goes_on := EXISTS (SELECT FROM pawl.workflow w WHERE w.workflow_key = target);
-            is_closed := NOT goes_on OR EXISTS (SELECT FROM pawl.closed_stream c WHERE c.workflow_key = target AND c.key = arguments ->> 'key');
+            -- All in one statement: it may be rewound meanwhile.
             SELECT jsonb_agg(jsonb_build_object('position', e.position, 'attempt', e.attempt, 'value', e.value) ORDER BY e.position)
                     FILTER (WHERE e.fits), count(*) = count(*) FILTER (WHERE e.fits),
-                    NOT goes_on AND count(*) > 0 AND EXISTS (SELECT FROM pawl.workflow_history h WHERE h.workflow_key = target AND h.redacted_at IS NOT NULL)
-                INTO answer, is_whole, is_redacted
+                    count(*) > 0 AND EXISTS (SELECT FROM pawl.workflow_history h WHERE h.workflow_key = target AND h.redacted_at IS NOT NULL),
+                    EXISTS (SELECT FROM pawl.workflow w WHERE w.workflow_key = target),
+                    EXISTS (SELECT FROM pawl.closed_stream c WHERE c.workflow_key = target AND c.key = arguments ->> 'key')
+                INTO answer, is_whole, is_redacted, goes_on, is_closed
                 FROM (SELECT l.position, l.attempt, l.value,
                         row_number() OVER w = 1 OR (row_number() OVER w <= most AND sum(pg_column_size(l.value)) OVER w <= max_bytes) AS fits
                     FROM (SELECT s.position, s.attempt, s.value FROM pawl.stream_entry s
                         WHERE s.workflow_key = target AND s.key = arguments ->> 'key' AND s.position >= (arguments ->> 'from')::bigint
                         ORDER BY s.position LIMIT most + 1) l
                     WINDOW w AS (ORDER BY l.position)) e;
+            is_closed := is_closed OR NOT goes_on;
             IF answer IS NOT NULL OR is_closed THEN
                 answer := jsonb_build_object('entries', coalesce(answer, '[]'), 'closed', is_closed AND is_whole);
             END IF;
@@ -233,7 +234,7 @@ BEGIN
             END LOOP;
             goes_on := answer IS NULL;
     END CASE;
-    is_over := NOT goes_on OR answer IS NOT NULL OR coalesce(due_at <= clock_timestamp(), false);
+    is_over := NOT goes_on OR answer IS NOT NULL OR (kind <> 'race' AND coalesce(due_at <= clock_timestamp(), false));
     IF is_redacted THEN
         error := pawl.redacted_failure(arguments ->> 'workflow_id', step_name);
     ELSIF is_over AND error IS NULL THEN

@@ -34,12 +34,12 @@ extension EngineStateMachine {
     }
 
     mutating func beginAttempt(_ scope: ScopeID, _ policy: RetryPolicy, _ slot: Int, _ actions: inout Actions) {
-        guard policy.hasTimeout else { return }
         let owner = ScopeOfRun(run: id(slot), scope: scope)
         let place: Int
         if let known = runs[slot].limits.firstIndex(where: { $0.scope == scope }) {
             place = known
         } else {
+            guard policy.hasTimeout else { return }
             place = runs[slot].limits.count
             runs[slot].limits.append(TimeLimit(scope: scope, policy: policy, token: newToken()))
             if let timeout = policy.timeout {
@@ -47,7 +47,8 @@ extension EngineStateMachine {
             }
         }
         runs[slot].limits[place].attempt = newToken()
-        if let timeout = policy.attemptTimeout {
+        // The policy of its end may be another: a failure that its body calls final, and that is none.
+        if let timeout = runs[slot].limits[place].policy.attemptTimeout {
             actions.effects.append(.schedule(.attempt(owner, token: runs[slot].limits[place].attempt), after: .microseconds(timeout)))
         }
     }

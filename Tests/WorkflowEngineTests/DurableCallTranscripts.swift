@@ -260,7 +260,7 @@ import Testing
         var t = started("w1")
         let policy = RetryPolicy(maxAttempts: 5, attemptTimeout: 1000)
         _ = t.after(t.call("w1", .begin(0, t.record("w1", "pay", kind: .transaction), .readCommitted, policy)))
-        _ = t.after(t.call("w1", .endTransaction(0, .success([0x31]), policy, Transcript.receiver)))
+        _ = t.after(t.call("w1", .endTransaction(0, .success([0x31]), .never, Transcript.receiver)))
         _ = t.after(.store(.transactionEnded(RequestID(2), .retry(WorkflowError(code: "40001", type: "t", message: "m")))))
         #expect(t.after(.timer(try #require(t.timers.last))).contains("schedule attempt time /0"))
     }

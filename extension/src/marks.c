@@ -54,7 +54,7 @@ static int64 claiming_from = 0;
 static bool locking = false;	/* an entry is being locked, nobody knows where */
 static bool locked = false;		/* entries are locked, or may be, that claims pass by, */
 static bool locked_anywhere = false;	/* and not all of them are in touched[] */
-static bool pausing = false;	/* a queue is paused */
+static int	pausing = 0;		/* a queue is paused, by a subtransaction of that level; 0: none is */
 static uint64 any_signal = 0;	/* the slot of signals that anybody may take */
 static bool everyone = false;
 static bool reset_marks = false;
@@ -341,7 +341,9 @@ PG_FUNCTION_INFO_V1(pawl_mark_pause_1_0);
 Datum
 pawl_mark_pause_1_0(PG_FUNCTION_ARGS)
 {
-	pausing = true;
+	int			level = GetCurrentTransactionNestLevel();
+
+	pausing = pausing == 0 ? level : Min(pausing, level);
 	PG_RETURN_VOID();
 }
 
@@ -529,7 +531,8 @@ forget(void)
 	nslots = nlanes = ntouched = ngates = 0;
 	claiming_lane = -1;
 	pawl_forget_ends();
-	everyone = reset_marks = offers_changed = locking = locked = locked_anywhere = pausing = false;
+	everyone = reset_marks = offers_changed = locking = locked = locked_anywhere = false;
+	pausing = 0;
 }
 
 static void
@@ -538,7 +541,7 @@ transaction_ended(XactEvent event, void *arg)
 	switch (event)
 	{
 		case XACT_EVENT_PRE_COMMIT:
-			if (pausing)
+			if (pausing > 0)
 				wait_for_claims();
 			break;
 
@@ -613,6 +616,7 @@ subtransaction_ended(SubXactEvent event, SubTransactionId mine, SubTransactionId
 			slots[i].level = Min(slots[i].level, level - 1);
 		for (int i = 0; i < nlanes; i++)
 			lanes[i].level = Min(lanes[i].level, level - 1);
+		pausing = Min(pausing, level - 1);
 	}
 	else if (event == SUBXACT_EVENT_ABORT_SUB)
 	{
@@ -625,6 +629,8 @@ subtransaction_ended(SubXactEvent event, SubTransactionId mine, SubTransactionId
 			if (lanes[i].level < level)
 				lanes[kept++] = lanes[i];
 		nlanes = kept;
+		if (pausing >= level)
+			pausing = 0;
 		/* What a claim in it had locked is free now, though the transaction goes on. */
 		if (ntouched > 0 || claiming_lane >= 0 || locking || locked)
 		{

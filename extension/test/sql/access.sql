@@ -121,6 +121,13 @@ RESET ROLE;
 SELECT pawl.revoke_access('pawl_test_bob', 'observe');
 SELECT count(*) FROM pawl.access_rule WHERE role_name = 'pawl_test_bob';
 SELECT pawl.revoke_access('pawl_test_app', 'enqueue'), pawl.revoke_access('pawl_test_app', 'operate');
+-- One that has lost the schema alone gets back no more than it is granted then.
+SELECT pawl.grant_access('pawl_test_bob', 'operate', workflow_name => 'bill');
+REVOKE USAGE ON SCHEMA pawl FROM pawl_test_bob;
+SELECT pawl.grant_access('pawl_test_bob', 'observe');
+SELECT has_function_privilege('pawl_test_bob', 'pawl.cancel_workflow(text,text)', 'EXECUTE');
+DROP OWNED BY pawl_test_bob;
+DELETE FROM pawl.access_rule WHERE role_name = 'pawl_test_bob';
 DROP ROLE pawl_test_bob;
 
 -- Bad arguments.
