@@ -429,7 +429,7 @@ PG_FUNCTION_INFO_V1(pawl_wait_1_0);
 Datum
 pawl_wait_1_0(PG_FUNCTION_ARGS)
 {
-	int			timeout = !PG_ARGISNULL(0) ? PG_GETARG_INT32(0) : (int) patience;
+	int			timeout = !PG_ARGISNULL(0) ? PG_GETARG_INT32(0) : pawl_claim_unfinished() ? 0 : (int) patience;
 	CallContext *call = fcinfo->context && IsA(fcinfo->context, CallContext) ? (CallContext *) fcinfo->context : NULL;
 	TimestampTz end;
 	TupleDesc	descriptor;
@@ -443,9 +443,6 @@ pawl_wait_1_0(PG_FUNCTION_ARGS)
 				 errmsg("timeout_ms must be -1 or more"),
 				 errdetail("It is how many milliseconds to wait at most; -1 waits until woken."),
 				 errhint("Give what pawl.arm_worker answered, or NULL for what the last claim found.")));
-	/* The claim between arm_worker and this did not get round, of partitions that give nothing: what came to those before is yet to be looked at. */
-	if (pawl_claim_unfinished())
-		timeout = 0;
 	if (call == NULL || call->atomic)
 		ereport(ERROR,
 				(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
