@@ -806,34 +806,19 @@ claim_from_partitions(Claim *claim, PawlLimits *limits, int32 queue_id)
 	}
 }
 
-/* From one queue and rank that has an entry to the next; false: that was the last. */
+/* By rank_plan from one queue and rank that has an entry to the next, by partitioned_plan from one queue; false: that was the last. */
 static bool
-next_lane(Datum *lane)
+skip_on(SPIPlanPtr plan, Datum *place)
 {
 	bool		isnull;
 
 	CHECK_FOR_INTERRUPTS();
-	if (SPI_execute_plan(rank_plan, lane, NULL, false, 1) != SPI_OK_SELECT)
+	if (SPI_execute_plan(plan, place, NULL, false, 1) != SPI_OK_SELECT)
 		elog(ERROR, "could not look for queues");
 	if (SPI_processed == 0)
 		return false;
-	lane[0] = column(0, 1, &isnull);
-	lane[1] = column(0, 2, &isnull);
-	return true;
-}
-
-/* From one queue that has partitioned entries to the next. */
-static bool
-next_partitioned(Datum *queue)
-{
-	bool		isnull;
-
-	CHECK_FOR_INTERRUPTS();
-	if (SPI_execute_plan(partitioned_plan, queue, NULL, false, 1) != SPI_OK_SELECT)
-		elog(ERROR, "could not look for partitioned queues");
-	if (SPI_processed == 0)
-		return false;
-	*queue = column(0, 1, &isnull);
+	for (int i = 0; i < SPI_tuptable->tupdesc->natts; i++)
+		place[i] = column(0, i + 1, &isnull);
 	return true;
 }
 
@@ -843,10 +828,10 @@ discover_lanes(void)
 {
 	Datum		after[2] = {Int32GetDatum(-1), Int64GetDatum(0)};
 
-	while (next_lane(after))
+	while (skip_on(rank_plan, after))
 		(void) pawl_lane(DatumGetInt32(after[0]), DatumGetInt64(after[1]));
 	after[0] = Int32GetDatum(-1);
-	while (next_partitioned(after))
+	while (skip_on(partitioned_plan, after))
 		(void) pawl_lane(DatumGetInt32(after[0]), PAWL_PARTITIONED_RANK);
 	discovered = true;
 }
@@ -898,10 +883,10 @@ claim_without_marks(Claim *claim, const QueueFilter *filter)
 {
 	Datum		after[2] = {Int32GetDatum(-1), Int64GetDatum(0)};
 
-	while (claim->left > 0 && next_lane(after))
+	while (claim->left > 0 && skip_on(rank_plan, after))
 		claim_without_mark(claim, filter, DatumGetInt32(after[0]), DatumGetInt64(after[1]));
 	after[0] = Int32GetDatum(-1);
-	while (claim->left > 0 && next_partitioned(after))
+	while (claim->left > 0 && skip_on(partitioned_plan, after))
 		claim_without_mark(claim, filter, DatumGetInt32(after[0]), PAWL_PARTITIONED_RANK);
 }
 
