@@ -160,18 +160,19 @@ BEGIN
         WHEN 'read_stream' THEN
             -- All in one statement: it may be rewound meanwhile.
             SELECT jsonb_agg(jsonb_build_object('position', e.position, 'attempt', e.attempt, 'value', e.value) ORDER BY e.position)
-                    FILTER (WHERE e.fits), count(*) = count(*) FILTER (WHERE e.fits),
-                    count(*) > 0 AND EXISTS (SELECT FROM pawl.workflow_history h WHERE h.workflow_key = target AND h.redacted_at IS NOT NULL),
-                    EXISTS (SELECT FROM pawl.workflow w WHERE w.workflow_key = target),
-                    EXISTS (SELECT FROM pawl.closed_stream c WHERE c.workflow_key = target AND c.key = arguments ->> 'key')
-                INTO answer, is_whole, is_redacted, goes_on, is_closed
-                FROM (SELECT l.position, l.attempt, l.value,
+                    FILTER (WHERE e.fits), count(e.position) = count(*) FILTER (WHERE e.fits), t.goes_on, t.is_closed OR NOT t.goes_on,
+                    NOT t.goes_on AND count(e.position) > 0
+                        AND EXISTS (SELECT FROM pawl.workflow_history h WHERE h.workflow_key = target AND h.redacted_at IS NOT NULL)
+                INTO answer, is_whole, goes_on, is_closed, is_redacted
+                FROM (SELECT EXISTS (SELECT FROM pawl.workflow w WHERE w.workflow_key = target),
+                        EXISTS (SELECT FROM pawl.closed_stream c WHERE c.workflow_key = target AND c.key = arguments ->> 'key')) t (goes_on, is_closed)
+                    LEFT JOIN (SELECT l.position, l.attempt, l.value,
                         row_number() OVER w = 1 OR (row_number() OVER w <= most AND sum(pg_column_size(l.value)) OVER w <= max_bytes) AS fits
                     FROM (SELECT s.position, s.attempt, s.value FROM pawl.stream_entry s
                         WHERE s.workflow_key = target AND s.key = arguments ->> 'key' AND s.position >= (arguments ->> 'from')::bigint
                         ORDER BY s.position LIMIT most + 1) l
-                    WINDOW w AS (ORDER BY l.position)) e;
-            is_closed := is_closed OR NOT goes_on;
+                    WINDOW w AS (ORDER BY l.position)) e ON true
+                GROUP BY t.goes_on, t.is_closed;
             IF answer IS NOT NULL OR is_closed THEN
                 answer := jsonb_build_object('entries', coalesce(answer, '[]'), 'closed', is_closed AND is_whole);
             END IF;
